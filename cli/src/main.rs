@@ -1,0 +1,3 @@
+//! The `kiln` binary: commands and renderers only.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! End-to-end tests of kiln and the tools that compare it with its peers.
