@@ -2,6 +2,11 @@
 //!
 //! Nothing here prints, and nothing here parses arguments: progress leaves through [`event`].
 
+#![deny(unsafe_code)]
+
 pub mod digest;
 pub mod event;
+pub mod key;
+pub mod snapshot;
+pub mod store;
 pub mod tree;

@@ -1,0 +1,76 @@
+//! What decides whether a step may be skipped: a list of named components and its digest.
+//!
+//! One list serves both: its digest is the look-up key, the list itself is kept in the record and
+//! is what an explanation is made of, so the two cannot disagree. Pure: what the components say
+//! was read elsewhere.
+
+pub mod compare;
+mod encode;
+
+use crate::digest::{KeyId, LayerId, StepId};
+use serde::{Deserialize, Serialize};
+
+/// One named thing that a step's result depends on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Component {
+    /// What it is called, unique in its key: `command`, `ENV PATH`, `files`, `parent`.
+    pub label: String,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a component is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Value {
+    /// A text, shown as it is.
+    Text(String),
+    /// Files: the digest of their tree, whose listing the store keeps, and how many there are.
+    Files {
+        /// The tree's digest.
+        tree: LayerId,
+        /// Its number of entries.
+        count: u64,
+    },
+    /// The layers of the snapshot that the step works on, the bottom one first.
+    Layers(Vec<LayerId>),
+}
+
+/// A finished key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Key {
+    components: Vec<Component>,
+    id: KeyId,
+}
+
+impl Key {
+    /// The key of a step of this kind (`RUN`, `COPY`, …) with these components.
+    pub fn new(kind: &'static str, components: Vec<Component>) -> Self {
+        let mut all = vec![Component { label: "step".to_owned(), value: Value::Text(kind.to_owned()) }];
+        all.extend(components);
+        let id = encode::digest(&all);
+        Key { components: all, id }
+    }
+
+    /// The digest under which a record is looked up.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The components in their order.
+    pub fn components(&self) -> &[Component] {
+        &self.components
+    }
+}
+
+impl Component {
+    /// A component that is a text.
+    pub fn text(label: impl Into<String>, value: impl Into<String>) -> Self {
+        Component { label: label.into(), value: Value::Text(value.into()) }
+    }
+}
+
+/// The identity of a step across builds: the same place in the same project, whatever its inputs.
+/// `parts` are what tells it apart from others.
+pub fn step_id(parts: &[&str]) -> StepId {
+    encode::step(parts)
+}

@@ -1,0 +1,402 @@
+//! The database: which record belongs to which key, which directories to which layer, which image
+//! to which name.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | records | [`KeyId`] | [`Record`] |
+//! | steps | [`StepId`] | the last [`KeyId`]s, newest first |
+//! | layers | [`LayerId`] | [`LayerMeta`] |
+//! | packed | [`LayerId`] and options | [`BlobRef`] |
+//! | memos | digest of a question | its answer's bytes |
+//! | images | [`ImageKey`] | [`ImageRecord`] |
+//! | ids | [`Sha256`] image id | [`ImageKey`] |
+//! | names | `docker.io/library/name:tag` | [`ImageKey`] |
+//!
+//! Values are postcard. What is written goes to one thread, which commits what has gathered in one
+//! transaction and syncs it, so that no step waits for the disk; a kill loses at most what was
+//! not yet committed, never what was.
+
+use super::{BlobRef, ImageRecord, Record, StoreError};
+use crate::digest::{ImageKey, KeyId, LayerId, Sha256, StepId};
+use heed::types::Bytes;
+use heed::{Database, Env, EnvOpenOptions, RwTxn};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Address space for the database; the file grows only as it is used. Enough for millions of records.
+const MAP_SIZE_BYTES: usize = 64 << 30;
+
+/// How many records of one step are remembered.
+const RECORDS_PER_STEP: usize = 8;
+
+/// What the store knows of a layer besides its listing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LayerMeta {
+    /// The layers whose directories hold its files, the topmost first.
+    pub dirs: Vec<LayerId>,
+    /// The sum of its files' sizes, in bytes.
+    pub size: u64,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// The run of the kernel in which it was written.
+    pub boot: [u8; 16],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Table {
+    Records,
+    Steps,
+    Layers,
+    Packed,
+    Memos,
+    Images,
+    Ids,
+    Names,
+}
+
+const TABLES: [(Table, &str); 8] = [
+    (Table::Records, "records"),
+    (Table::Steps, "steps"),
+    (Table::Layers, "layers"),
+    (Table::Packed, "packed"),
+    (Table::Memos, "memos"),
+    (Table::Images, "images"),
+    (Table::Ids, "ids"),
+    (Table::Names, "names"),
+];
+
+enum Write {
+    Put(Table, Vec<u8>, Vec<u8>),
+    Delete(Table, Vec<u8>),
+    /// Puts a key at the head of a step's list.
+    Remember(StepId, KeyId),
+    /// Answers when everything before it is on disk.
+    Flush(mpsc::Sender<Result<(), heed::Error>>),
+}
+
+struct Writer {
+    queue: mpsc::Sender<Write>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// An open database.
+pub struct Db {
+    path: PathBuf,
+    env: Env,
+    tables: Vec<Database<Bytes, Bytes>>,
+    writer: Mutex<Option<Writer>>,
+}
+
+impl Db {
+    /// Opens the database in the directory `path`, which exists.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Database { action: "open", path: path.to_path_buf(), source };
+        let mut options = EnvOpenOptions::new();
+        options.map_size(MAP_SIZE_BYTES).max_dbs(TABLES.len() as u32).max_readers(1024);
+        #[expect(unsafe_code, reason = "heed maps the file: the store is written by kiln alone")]
+        // SAFETY: the map is shared only with processes that change it through LMDB's own locking.
+        let env = unsafe { options.open(path) }.map_err(failed)?;
+        let read = env.read_txn().map_err(failed)?;
+        let mut tables = Vec::with_capacity(TABLES.len());
+        for (_, name) in TABLES {
+            tables.extend(env.open_database(&read, Some(name)).map_err(failed)?);
+        }
+        read.commit().map_err(failed)?;
+        if tables.len() < TABLES.len() {
+            let mut write = env.write_txn().map_err(failed)?;
+            tables.clear();
+            for (_, name) in TABLES {
+                tables.push(env.create_database(&mut write, Some(name)).map_err(failed)?);
+            }
+            write.commit().map_err(failed)?;
+        }
+        Ok(Db { path: path.to_path_buf(), env, tables, writer: Mutex::new(None) })
+    }
+
+    fn failed(&self, action: &'static str) -> impl FnOnce(heed::Error) -> StoreError {
+        let path = self.path.clone();
+        move |source| StoreError::Database { action, path, source }
+    }
+
+    fn get<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
+        let read = self.env.read_txn().map_err(self.failed("read"))?;
+        let bytes = self.tables[table as usize].get(&read, key).map_err(self.failed("read"))?;
+        // A value of another shape is as good as none: the step runs again and writes a new one.
+        Ok(bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()))
+    }
+
+    fn put<T: Serialize>(&self, table: Table, key: &[u8], value: &T) -> Result<(), StoreError> {
+        let bytes = postcard::to_stdvec(value).map_err(|error| StoreError::Damaged {
+            what: format!("a value for {table:?}"),
+            detail: error.to_string(),
+        })?;
+        self.send(Write::Put(table, key.to_vec(), bytes))
+    }
+
+    fn send(&self, write: Write) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = writer.get_or_insert_with(|| {
+            let (queue, jobs) = mpsc::channel();
+            let (env, tables) = (self.env.clone(), self.tables.clone());
+            let thread =
+                std::thread::Builder::new().name("kiln-db".to_owned()).spawn(move || serve(&env, &tables, &jobs));
+            Writer { queue, thread: thread.ok() }
+        });
+        writer
+            .queue
+            .send(write)
+            .map_err(|_| StoreError::Damaged { what: "the database".to_owned(), detail: "its writer ended".to_owned() })
+    }
+
+    /// Waits until all writes so far are on disk.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        if self.writer.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return Ok(());
+        }
+        let (answer, done) = mpsc::channel();
+        self.send(Write::Flush(answer))?;
+        match done.recv() {
+            Ok(result) => result.map_err(self.failed("write")),
+            Err(_) => {
+                Err(StoreError::Damaged { what: "the database".to_owned(), detail: "its writer ended".to_owned() })
+            }
+        }
+    }
+
+    /// The record under a key.
+    pub fn record(&self, key: KeyId) -> Result<Option<Record>, StoreError> {
+        self.get(Table::Records, key.as_bytes())
+    }
+
+    /// Remembers a record under its key, as the newest of its step.
+    pub fn put_record(&self, step: StepId, key: KeyId, record: &Record) -> Result<(), StoreError> {
+        self.put(Table::Records, key.as_bytes(), record)?;
+        self.send(Write::Remember(step, key))
+    }
+
+    /// The newest keys under which a step was recorded.
+    pub fn step_keys(&self, step: StepId) -> Result<Vec<KeyId>, StoreError> {
+        Ok(self.get(Table::Steps, step.as_bytes())?.unwrap_or_default())
+    }
+
+    /// A layer's directories.
+    pub fn layer(&self, id: LayerId) -> Result<Option<LayerMeta>, StoreError> {
+        self.get(Table::Layers, id.as_bytes())
+    }
+
+    /// Remembers a layer.
+    pub fn put_layer(&self, id: LayerId, meta: &LayerMeta) -> Result<(), StoreError> {
+        self.put(Table::Layers, id.as_bytes(), meta)
+    }
+
+    /// All layers.
+    pub fn layers(&self) -> Result<Vec<(LayerId, LayerMeta)>, StoreError> {
+        self.all(Table::Layers, |key| Some(LayerId::from_bytes(key.try_into().ok()?)))
+    }
+
+    /// Forgets a layer.
+    pub fn remove_layer(&self, id: LayerId) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Layers, id.as_bytes().to_vec()))
+    }
+
+    /// The tar of a layer, packed with the options that `variant` stands for.
+    pub fn packed(&self, id: LayerId, variant: &[u8]) -> Result<Option<BlobRef>, StoreError> {
+        self.get(Table::Packed, &[id.as_bytes(), variant].concat())
+    }
+
+    /// Remembers the tar of a layer.
+    pub fn put_packed(&self, id: LayerId, variant: &[u8], blob: &BlobRef) -> Result<(), StoreError> {
+        self.put(Table::Packed, &[id.as_bytes(), variant].concat(), blob)
+    }
+
+    /// The answer to a question whose digest is `key`, if it was found before.
+    pub fn memo<T: DeserializeOwned>(&self, key: &[u8; 32]) -> Result<Option<T>, StoreError> {
+        self.get(Table::Memos, key)
+    }
+
+    /// Remembers the answer to a question. Only for answers that follow from the question alone.
+    pub fn put_memo<T: Serialize>(&self, key: &[u8; 32], answer: &T) -> Result<(), StoreError> {
+        self.put(Table::Memos, key, answer)
+    }
+
+    /// The image with this key.
+    pub fn image(&self, key: ImageKey) -> Result<Option<ImageRecord>, StoreError> {
+        self.get(Table::Images, key.as_bytes())
+    }
+
+    /// Remembers an image.
+    pub fn put_image(&self, image: &ImageRecord) -> Result<ImageKey, StoreError> {
+        let key = image.key();
+        self.put(Table::Images, key.as_bytes(), image)?;
+        if let Some(id) = image.image_id {
+            self.put_image_id(id, key)?;
+        }
+        Ok(key)
+    }
+
+    /// All images.
+    pub fn images(&self) -> Result<Vec<(ImageKey, ImageRecord)>, StoreError> {
+        self.all(Table::Images, |key| Some(ImageKey::from_bytes(key.try_into().ok()?)))
+    }
+
+    /// Forgets an image.
+    pub fn remove_image(&self, key: ImageKey) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Images, key.as_bytes().to_vec()))
+    }
+
+    /// The image that has this OCI image id.
+    pub fn image_by_id(&self, id: Sha256) -> Result<Option<ImageKey>, StoreError> {
+        self.get(Table::Ids, id.as_bytes())
+    }
+
+    /// Remembers an OCI image id.
+    pub fn put_image_id(&self, id: Sha256, key: ImageKey) -> Result<(), StoreError> {
+        self.put(Table::Ids, id.as_bytes(), &key)
+    }
+
+    /// All OCI image ids.
+    pub fn image_ids(&self) -> Result<Vec<(Sha256, ImageKey)>, StoreError> {
+        self.all(Table::Ids, |key| Some(Sha256::from_bytes(key.try_into().ok()?)))
+    }
+
+    /// The image that a canonical name stands for.
+    pub fn name(&self, name: &str) -> Result<Option<ImageKey>, StoreError> {
+        self.get(Table::Names, name.as_bytes())
+    }
+
+    /// Gives an image a name, taking it from whichever had it.
+    pub fn put_name(&self, name: &str, key: ImageKey) -> Result<(), StoreError> {
+        self.put(Table::Names, name.as_bytes(), &key)
+    }
+
+    /// Takes a name away.
+    pub fn remove_name(&self, name: &str) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Names, name.as_bytes().to_vec()))
+    }
+
+    /// All names.
+    pub fn names(&self) -> Result<Vec<(String, ImageKey)>, StoreError> {
+        self.all(Table::Names, |key| Some(String::from_utf8_lossy(key).into_owned()))
+    }
+
+    /// All records.
+    pub fn records(&self) -> Result<Vec<(KeyId, Record)>, StoreError> {
+        self.all(Table::Records, |key| Some(KeyId::from_bytes(key.try_into().ok()?)))
+    }
+
+    /// Forgets a record.
+    pub fn remove_record(&self, key: KeyId) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Records, key.as_bytes().to_vec()))
+    }
+
+    fn all<K, V: DeserializeOwned>(
+        &self,
+        table: Table,
+        read_key: impl Fn(&[u8]) -> Option<K>,
+    ) -> Result<Vec<(K, V)>, StoreError> {
+        let read = self.env.read_txn().map_err(self.failed("read"))?;
+        let mut all = Vec::new();
+        for item in self.tables[table as usize].iter(&read).map_err(self.failed("read"))? {
+            let (key, value) = item.map_err(self.failed("read"))?;
+            if let (Some(key), Ok(value)) = (read_key(key), postcard::from_bytes(value)) {
+                all.push((key, value));
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Writer { queue, thread }) = writer {
+            drop(queue);
+            if let Some(thread) = thread {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Commits what comes in, all that has gathered at once, until the queue is closed.
+fn serve(env: &Env, tables: &[Database<Bytes, Bytes>], jobs: &mpsc::Receiver<Write>) {
+    // An error stays: a later flush must not claim that an earlier write is on disk.
+    let mut failure: Option<heed::Error> = None;
+    while let Ok(first) = jobs.recv() {
+        let mut waiting = Vec::new();
+        let mut batch = vec![first];
+        batch.extend(jobs.try_iter());
+        let result = env.write_txn().and_then(|mut txn| {
+            for write in batch {
+                match write {
+                    Write::Flush(answer) => waiting.push(answer),
+                    write => apply(&mut txn, tables, write)?,
+                }
+            }
+            txn.commit()
+        });
+        if let Err(error) = result {
+            failure.get_or_insert(error);
+        }
+        for answer in waiting {
+            let _ = answer.send(failure.take().map_or(Ok(()), Err));
+        }
+    }
+}
+
+fn apply(txn: &mut RwTxn<'_>, tables: &[Database<Bytes, Bytes>], write: Write) -> Result<(), heed::Error> {
+    match write {
+        Write::Put(table, key, value) => tables[table as usize].put(txn, &key, &value),
+        Write::Delete(table, key) => tables[table as usize].delete(txn, &key).map(|_| ()),
+        Write::Remember(step, key) => {
+            let table = tables[Table::Steps as usize];
+            let old: Vec<KeyId> =
+                table.get(txn, step.as_bytes())?.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default();
+            let mut keys = vec![key];
+            keys.extend(old.into_iter().filter(|other| *other != key).take(RECORDS_PER_STEP - 1));
+            let bytes = postcard::to_stdvec(&keys).map_err(|error| heed::Error::Encoding(error.into()))?;
+            table.put(txn, step.as_bytes(), &bytes)
+        }
+        Write::Flush(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_flushed_is_read_by_another_opener_while_the_first_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let key = ImageKey::from_bytes([7; 32]);
+        db.put_name("docker.io/library/a:latest", key).unwrap();
+        db.flush().unwrap();
+        assert_eq!(db.name("docker.io/library/a:latest").unwrap(), Some(key));
+        assert_eq!(db.name("docker.io/library/b:latest").unwrap(), None);
+        drop(db);
+        let again = Db::open(dir.path()).unwrap();
+        assert_eq!(again.names().unwrap(), [("docker.io/library/a:latest".to_owned(), key)]);
+        again.remove_name("docker.io/library/a:latest").unwrap();
+        again.flush().unwrap();
+        assert!(again.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_step_remembers_its_newest_keys_first_and_only_so_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let step = StepId::from_bytes([1; 32]);
+        for number in 0..10 {
+            db.send(Write::Remember(step, KeyId::from_bytes([number; 32]))).unwrap();
+        }
+        db.send(Write::Remember(step, KeyId::from_bytes([5; 32]))).unwrap();
+        db.flush().unwrap();
+        let keys: Vec<u8> = db.step_keys(step).unwrap().iter().map(|key| key.as_bytes()[0]).collect();
+        assert_eq!(keys, [5, 9, 8, 7, 6, 4, 3, 2]);
+    }
+}

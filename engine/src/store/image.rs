@@ -1,0 +1,60 @@
+//! Images as the store knows them: a configuration and layers; tars only where they exist.
+
+use crate::digest::{ImageKey, LayerId, Sha256};
+use serde::{Deserialize, Serialize};
+
+/// A tar of the store: as pulled, or as packed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// SHA-256 of the uncompressed tar.
+    pub diff_id: Sha256,
+    /// SHA-256 of the blob as stored.
+    pub digest: Sha256,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its OCI media type.
+    pub media_type: String,
+}
+
+/// One layer of an image.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ImageLayerRef {
+    /// The layer.
+    pub id: LayerId,
+    /// The tar it came from: re-exported byte for byte. `None` for a layer that kiln made.
+    pub blob: Option<BlobRef>,
+}
+
+/// An image.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// The OCI configuration as JSON. For an image that kiln built, `rootfs.diff_ids` is empty: it
+    /// is filled when the image is first packed.
+    pub config: Vec<u8>,
+    /// The layers, the bottom one first.
+    pub layers: Vec<ImageLayerRef>,
+    /// When the store learned of it, in seconds since 1970.
+    pub created: i64,
+    /// Whether it runs anywhere; false where it stands on the host's own files.
+    pub portable: bool,
+    /// The OCI image id of a pulled or imported image, whose configuration is final.
+    pub image_id: Option<Sha256>,
+}
+
+impl ImageRecord {
+    /// The image's name before any tar is packed: its configuration and its layers' trees.
+    pub fn key(&self) -> ImageKey {
+        let mut hasher = blake3::Hasher::new_derive_key("kiln image v1");
+        hasher.update(&(self.config.len() as u64).to_le_bytes());
+        hasher.update(&self.config);
+        for layer in &self.layers {
+            hasher.update(layer.id.as_bytes());
+            // Two tars of one tree differ in their times, and so do the images made of them.
+            match &layer.blob {
+                Some(blob) => hasher.update(&[1]).update(blob.diff_id.as_bytes()),
+                None => hasher.update(&[0]),
+            };
+        }
+        hasher.finalize().into()
+    }
+}

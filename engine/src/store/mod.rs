@@ -1,0 +1,259 @@
+//! What kiln remembers between builds.
+//!
+//! ```text
+//! $KILN_STORE/
+//!   VERSION          the format of all below; another one is refused, never guessed at
+//!   db/              LMDB: records, layers, images, names (see `db`)
+//!   layers/HEX/      a layer's files in overlay form, immutable once there
+//!   trees/HEX        a layer's or a selection's listing, named by its digest
+//!   blobs/HEX        tars as pulled or packed, named by their SHA-256
+//!   contexts/HEX     stat caches, named by the digest of the context's path
+//!   caches/HEX/      cache mounts
+//!   logs/HEX         the output of a step's execution, named by its key
+//!   tmp/NAME/        one session of one process; locked while it lives
+//! ```
+//!
+//! Everything is written in `tmp` and renamed into place, and the database is told last: a kill at
+//! any instant leaves at most things that nobody refers to. Several processes use one store at
+//! once; readers never wait. LMDB rather than redb, because redb lets only one process open a
+//! database at a time, and a daemonless builder is many processes.
+
+pub mod blob;
+pub mod db;
+pub mod image;
+pub mod layer;
+pub mod record;
+pub mod session;
+
+pub use image::{BlobRef, ImageLayerRef, ImageRecord};
+pub use layer::{Layer, Staged};
+pub use record::Record;
+pub use session::Session;
+
+use crate::digest::LayerId;
+use crate::tree::{Tree, codec};
+use db::Db;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// What `VERSION` says.
+const FORMAT_VERSION: &str = "kiln store 1\n";
+
+/// Why the store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The kernel refused something at a path.
+    #[error("{action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The database refused something.
+    #[error("the store's database at {} failed to {action}", path.display())]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// The database's directory.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: heed::Error,
+    },
+    /// The store was made by another version.
+    #[error("the store at {} has format {found:?}, this kiln reads {FORMAT_VERSION:?}", path.display())]
+    Version {
+        /// The store.
+        path: PathBuf,
+        /// What its `VERSION` says.
+        found: String,
+    },
+    /// Something that the store refers to is missing or damaged.
+    #[error("{what} in the store is damaged: {detail}")]
+    Damaged {
+        /// The thing, with its name.
+        what: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+/// Adds what was tried, and where, to an I/O error.
+pub(crate) fn io_at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_path_buf();
+    move |source| StoreError::Io { action, path, source }
+}
+
+/// An open store.
+pub struct Store {
+    root: PathBuf,
+    db: Db,
+    session: OnceLock<Session>,
+    session_lock: Mutex<()>,
+}
+
+impl Store {
+    /// Opens the store at `root`, making it if it is not there.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let version = root.join("VERSION");
+        match fs::read_to_string(&version) {
+            Ok(found) if found == FORMAT_VERSION => {}
+            Ok(found) => return Err(StoreError::Version { path: root.to_path_buf(), found }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(root, &version)?,
+            Err(error) => return Err(io_at("failed to read", &version)(error)),
+        }
+        Ok(Store {
+            root: root.to_path_buf(),
+            db: Db::open(&root.join("db"))?,
+            session: OnceLock::new(),
+            session_lock: Mutex::new(()),
+        })
+    }
+
+    /// Where the store is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The database.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// This process's private directory, made at the first call; what dead processes left behind
+    /// is removed then.
+    pub fn session(&self) -> Result<&Session, StoreError> {
+        if let Some(session) = self.session.get() {
+            return Ok(session);
+        }
+        let _guard = self.session_lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.session.get().is_none() {
+            let session = Session::begin(&self.root.join("tmp"))?;
+            let _ = self.session.set(session);
+        }
+        Ok(self.session.get().expect("set above, under the lock"))
+    }
+
+    /// The layer with this identity, if the store has it.
+    pub fn layer(&self, id: LayerId) -> Result<Option<Arc<Layer>>, StoreError> {
+        let Some(meta) = self.db.layer(id)? else { return Ok(None) };
+        let dirs: Vec<PathBuf> = meta.dirs.iter().map(|dir| self.layer_dir(*dir)).collect();
+        if dirs.iter().any(|dir| !dir.is_dir()) {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(Layer::stored(id, dirs, self.tree_path(id)))))
+    }
+
+    fn layer_dir(&self, id: LayerId) -> PathBuf {
+        self.root.join("layers").join(id.to_hex())
+    }
+
+    fn tree_path(&self, id: LayerId) -> PathBuf {
+        self.root.join("trees").join(id.to_hex())
+    }
+
+    /// The tree that was kept under its digest.
+    pub fn tree(&self, id: LayerId) -> Result<Option<Tree>, StoreError> {
+        layer::read_tree(&self.tree_path(id), id)
+    }
+
+    /// Keeps a tree under its digest.
+    pub fn put_tree(&self, tree: &Tree) -> Result<LayerId, StoreError> {
+        let id = tree.id();
+        let path = self.tree_path(id);
+        if !path.exists() {
+            self.write_file(&path, &codec::encode(tree))?;
+        }
+        Ok(id)
+    }
+
+    /// Writes a whole file beside its place and renames it there.
+    pub fn write_file(&self, path: &Path, data: &[u8]) -> Result<(), StoreError> {
+        let beside = self.session()?.unique("file");
+        let write = || {
+            let mut file = fs::File::create(&beside)?;
+            file.write_all(data)?;
+            fs::rename(&beside, path)
+        };
+        write().map_err(io_at("failed to write", path))
+    }
+
+    /// Makes a layer of a staged directory. `below` are the layers whose files the staged
+    /// directory is only a difference to, the topmost first; empty for a directory that holds all
+    /// of `tree`. Where the store has the layer already, that one stays and the new is dropped.
+    pub fn commit_layer(&self, tree: &Tree, staged: Staged, below: &[LayerId]) -> Result<Arc<Layer>, StoreError> {
+        let id = self.put_tree(tree)?;
+        if let Some(layer) = self.layer(id)? {
+            return Ok(layer);
+        }
+        let mut dirs = Vec::with_capacity(below.len() + 1);
+        if !tree.is_empty() {
+            let place = self.layer_dir(id);
+            match fs::rename(staged.path(), &place) {
+                Ok(()) => staged.renamed(),
+                // Another process made the same layer at this moment, or was killed right after:
+                // its name is the digest of its content, so it serves as well.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {}
+                Err(error) => return Err(io_at("failed to move a layer to", &place)(error)),
+            }
+            dirs.push(id);
+            dirs.extend_from_slice(below);
+        }
+        self.db
+            .put_layer(id, &db::LayerMeta { dirs: dirs.clone(), size: tree.size(), created: now(), boot: boot_id() })?;
+        let dirs = dirs.into_iter().map(|dir| self.layer_dir(dir)).collect();
+        Ok(Arc::new(Layer::stored(id, dirs, self.tree_path(id))))
+    }
+
+    /// The directories, by layer, that hold the files of layer `id`; the topmost first.
+    pub fn layer_parts(&self, id: LayerId) -> Result<Vec<LayerId>, StoreError> {
+        Ok(self.db.layer(id)?.map(|meta| meta.dirs).unwrap_or_default())
+    }
+
+    /// A directory of the store, for what has its own module.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Waits until everything that was recorded is on disk.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush()
+    }
+}
+
+fn create(root: &Path, version: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    for directory in ["", "db", "layers", "trees", "blobs", "contexts", "caches", "logs", "tmp", "host"] {
+        let path = root.join(directory);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(io_at("failed to make", &path))?;
+    }
+    let beside = root.join(format!("VERSION.{}", std::process::id()));
+    fs::write(&beside, FORMAT_VERSION).map_err(io_at("failed to write", &beside))?;
+    fs::rename(&beside, version).map_err(io_at("failed to write", version))
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+/// Names this run of the kernel: what was written in another one may not have reached the disk.
+pub(crate) fn boot_id() -> [u8; 16] {
+    static BOOT: OnceLock<[u8; 16]> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let mut id = [0; 16];
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
+        }
+        id
+    })
+}
