@@ -9,7 +9,7 @@ use crate::store::{Layer, StoreError};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, Xattrs, scan, stat, upper};
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -195,6 +195,28 @@ impl Snapshot {
             }
         }
         Ok(dirs)
+    }
+
+    /// The names in the directory `path`; none where it is no directory.
+    pub fn names(&self, path: &TreePath) -> Result<HashSet<Box<[u8]>>, LookupError> {
+        let failed = |errno: Errno| LookupError::Io { path: path.clone(), source: errno.into() };
+        let mut names = HashSet::new();
+        let mut hidden = HashSet::new();
+        for dir in self.merged(path)? {
+            for name in scan::list(&dir, path)? {
+                let bytes: Box<[u8]> = name.to_bytes().into();
+                if names.contains(&bytes) || hidden.contains(&bytes) {
+                    continue;
+                }
+                match stat::stat_at(dir.as_fd(), &name) {
+                    Ok(found) if is_whiteout(&found) => hidden.insert(bytes),
+                    Ok(_) => names.insert(bytes),
+                    Err(Errno::NOENT) => false,
+                    Err(errno) => return Err(failed(errno)),
+                };
+            }
+        }
+        Ok(names)
     }
 
     /// Where `path` really is: every symbolic link on the way is followed inside the snapshot, the

@@ -302,7 +302,7 @@ enum Piece {
 }
 
 /// The names in a directory, sorted, without `.` and `..`.
-fn list(dir: &OwnedFd, path: &TreePath) -> Result<Vec<CString>, ScanError> {
+pub(crate) fn list(dir: &OwnedFd, path: &TreePath) -> Result<Vec<CString>, ScanError> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 32 << 10];
     let mut entries = RawDir::new(dir, &mut buffer);
     let mut names = Vec::new();

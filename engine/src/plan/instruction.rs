@@ -1,0 +1,716 @@
+//! What each instruction adds to its stage: a step, or a change of the configuration.
+//!
+//! Follows BuildKit's dispatch in what is expanded with which variables and in what the history
+//! says. Pure.
+
+use super::scope::set_in_config;
+use super::stages::{self, StageText};
+use super::state::StageState;
+use super::step::{Base, CopyStep, Origin, RunMount, RunStep, Step, StepKind, WorkdirStep};
+use super::Planner;
+use crate::graph::NodeId;
+use crate::image::config::Healthcheck as HealthcheckConfig;
+use crate::image::history;
+use kiln_dsl::ast::{self, Command, CommandLine, Healthcheck, Instruction, Source, Word};
+use kiln_dsl::chmod::Mode;
+use kiln_dsl::diagnostic::Diagnostic;
+use kiln_dsl::expand::{self, Variables as _};
+use kiln_dsl::mount::{Mount, MountKind};
+use kiln_dsl::{expose, shell, signal};
+
+/// Where the content of a script heredoc appears in the step's root.
+pub const SCRIPT_DIR: &str = "/dev/pipes";
+
+/// Arguments that every RUN sees as variables without being declared, and that no key holds.
+const PROXY_ARGS: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// The `from` of a mount as written; it may hold no variable.
+pub fn mount_from(text: &str) -> Option<String> {
+    Mount::parse(text, &mut |value| Ok(value.to_owned())).ok().and_then(|mount| mount.from)
+}
+
+impl Planner<'_> {
+    /// Plans one instruction of `stage`.
+    pub(super) fn instruction(
+        &mut self,
+        instruction: &Instruction,
+        stage: &StageText<'_>,
+        state: &mut StageState,
+        is_trigger: bool,
+    ) {
+        let before = state.node;
+        let text = self.dispatch(instruction, stage, state);
+        let node = state.node.filter(|node| before != Some(*node));
+        let line = if is_trigger { 0 } else { instruction.first_line };
+        self.show(state, stage, text, line, instruction.span, node);
+    }
+
+    /// Expands a word; what is wrong is noted, and stands for itself unexpanded.
+    fn word(&mut self, word: &Word, state: &StageState) -> String {
+        stages::word(&word.value, word.span, self.escape, &state.scope, &mut self.problems)
+            .unwrap_or_else(|| word.value.clone())
+    }
+
+    fn error(&mut self, code: &'static str, word: &Word, message: impl Into<String>) {
+        self.problems.push(Diagnostic::error(code, word.span, message));
+    }
+
+    fn not_supported(&mut self, span: kiln_dsl::span::Span, what: &str, help: &str) {
+        let message = format!("{what} is not supported yet");
+        self.problems.push(Diagnostic::error("NotSupported", span, message).with_help(help));
+    }
+
+    fn add(&mut self, kind: StepKind, inputs: Vec<NodeId>, stage: &StageText<'_>, state: &mut StageState) -> NodeId {
+        let step = Step {
+            kind,
+            parent: state.node,
+            shown: self.shown.len(),
+            stage: stage.label(),
+            ordinal: state.ordinal + 1,
+        };
+        let node = self.graph.add(step, state.node.into_iter().chain(inputs));
+        state.node = Some(node);
+        node
+    }
+
+    /// Carries the instruction out on the state; gives its text with values expanded.
+    fn dispatch(&mut self, instruction: &Instruction, stage: &StageText<'_>, state: &mut StageState) -> String {
+        match &instruction.command {
+            // A FROM begins a stage and stands in none.
+            Command::From(_) => instruction.original.clone(),
+            Command::Arg(declarations) => self.arg(declarations, state),
+            Command::Env(assignments) => {
+                let pairs = self.assignments(assignments, state);
+                for (name, value) in &pairs {
+                    state.scope.set(name, value.clone());
+                    set_in_config(&mut state.config.config.env, name, value);
+                }
+                let text = history::env(&pairs);
+                state.commit(text.clone(), None);
+                text
+            }
+            Command::Label(assignments) => {
+                let pairs = self.assignments(assignments, state);
+                for (name, value) in &pairs {
+                    state.config.config.labels.insert(name.clone(), value.clone());
+                }
+                let text = history::label(&pairs);
+                state.commit(text.clone(), None);
+                text
+            }
+            Command::Run(run) => self.run(run, instruction, stage, state),
+            Command::Copy(copy) => self.copy(copy, instruction, stage, state),
+            Command::Add(add) => self.add_files(add, instruction, stage, state),
+            Command::Workdir(path) => self.workdir(path, stage, state),
+            Command::User(user) => {
+                let user = self.word(user, state);
+                state.config.config.user = Some(user.clone());
+                let text = history::user(&user);
+                state.commit(text.clone(), None);
+                text
+            }
+            Command::Cmd(line) => {
+                let argv = with_shell(line, state);
+                state.config.config.cmd = Some(argv.clone());
+                state.config.config.args_escaped = Some(true);
+                state.cmd_set = true;
+                let text = history::cmd(&argv);
+                state.commit(text, None);
+                one_line(&instruction.original)
+            }
+            Command::Entrypoint(line) => {
+                let argv = with_shell(line, state);
+                state.config.config.entrypoint = Some(argv.clone());
+                if !state.cmd_set {
+                    state.config.config.cmd = None;
+                }
+                state.commit(history::entrypoint(&argv), None);
+                one_line(&instruction.original)
+            }
+            Command::Shell(argv) => {
+                state.config.config.shell = Some(argv.clone());
+                state.commit(history::shell(argv), None);
+                one_line(&instruction.original)
+            }
+            Command::Expose(words) => self.expose(words, state),
+            Command::Volume(paths) => {
+                let paths: Vec<String> = paths.iter().map(|path| self.word(path, state)).collect();
+                state.config.config.volumes.extend(paths.iter().cloned());
+                let text = history::volume(&paths);
+                state.commit(text.clone(), None);
+                text
+            }
+            Command::StopSignal(word) => {
+                let name = self.word(word, state);
+                if let Err(error) = signal::validate(&name) {
+                    self.error("InvalidSignal", word, error.to_string());
+                }
+                state.config.config.stop_signal = Some(name.clone());
+                let text = history::stop_signal(&name);
+                state.commit(text.clone(), None);
+                text
+            }
+            Command::Healthcheck(check) => {
+                let config = healthcheck(check, state);
+                state.commit(history::healthcheck(&config), None);
+                state.config.config.healthcheck = Some(config);
+                one_line(&instruction.original)
+            }
+            Command::OnBuild(trigger) => {
+                state.config.config.on_build.push(trigger.text.clone());
+                one_line(&instruction.original)
+            }
+            Command::Maintainer(name) => {
+                state.config.author = Some(name.value.clone());
+                let text = history::maintainer(&name.value);
+                state.commit(text.clone(), None);
+                text
+            }
+        }
+    }
+
+    fn assignments(&mut self, assignments: &ast::Assignments, state: &StageState) -> Vec<(String, String)> {
+        assignments.pairs.iter().map(|(name, value)| (self.word(name, state), self.word(value, state))).collect()
+    }
+
+    fn arg(&mut self, declarations: &[ast::ArgDecl], state: &mut StageState) -> String {
+        let mut texts = Vec::with_capacity(declarations.len());
+        for declaration in declarations {
+            let name = &declaration.name.value;
+            let value = match (self.options.build_arg(name), &declaration.default) {
+                (Some(given), _) => Some(given.to_owned()),
+                (None, Some(default)) => Some(self.word(default, state)),
+                (None, None) => self.globals.get(name).map(str::to_owned),
+            };
+            if let Some(value) = &value {
+                state.scope.set(name, value.clone());
+            }
+            texts.push(value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")));
+            state.args.push((name.clone(), value));
+        }
+        let text = history::arg(&texts);
+        state.commit(text.clone(), None);
+        text
+    }
+
+    fn expose(&mut self, words: &[Word], state: &mut StageState) -> String {
+        let mut ports = Vec::new();
+        for word in words {
+            match expand::words(&word.value, self.escape, &state.scope) {
+                Ok(texts) => {
+                    for text in texts {
+                        match expose::ports(&text) {
+                            Ok(found) => ports.extend(found),
+                            Err(error) => self.error("InvalidPort", word, error.to_string()),
+                        }
+                    }
+                }
+                Err(error) => self.error("InvalidExpansion", word, error.to_string()),
+            }
+        }
+        ports.sort();
+        ports.dedup();
+        state.config.config.exposed_ports.extend(ports.iter().cloned());
+        state.commit(history::expose(&ports), None);
+        format!("EXPOSE {}", ports.join(" "))
+    }
+
+    fn workdir(&mut self, path: &Word, stage: &StageText<'_>, state: &mut StageState) -> String {
+        let path = self.word(path, state);
+        let path = join(state.config.config.working_dir.as_deref().unwrap_or("/"), &path, false);
+        state.config.config.working_dir = Some(path.clone());
+        let text = history::workdir(&path);
+        let node = (path != "/").then(|| {
+            let user = state.config.config.user.clone().unwrap_or_default();
+            self.add(StepKind::Workdir(WorkdirStep { path, user }), Vec::new(), stage, state)
+        });
+        state.commit(text.clone(), node);
+        text
+    }
+
+    /// What `--from` or `from=` means: an earlier stage or an image.
+    fn origin(&mut self, from: &Word, by_number: bool, stage: &StageText<'_>, state: &StageState) -> Option<Origin> {
+        let name = from.value.clone();
+        if from.value.contains('$') && self.word(from, state) != name {
+            let message = format!("variables are not expanded here: {name}");
+            let help = "name a stage made by FROM with the variable, and read from that stage";
+            self.problems.push(Diagnostic::error("VariableInFrom", from.span, message).with_help(help));
+            return None;
+        }
+        if let Some(index) = self.stage_named(&name, stage.index, by_number) {
+            self.stage(index);
+            let source = self.done[index].as_ref()?;
+            return Some(Origin::Step { node: source.node, name: format!("stage {:?}", self.stages[index].label()) });
+        }
+        let later = stages::by_name(self.stages, &name).or_else(|| {
+            name.parse().ok().filter(|&index: &usize| by_number && index < self.stages.len())
+        });
+        if let Some(index) = later {
+            let other = &self.stages[index];
+            let (message, label) = if index == stage.index {
+                (format!("circular dependency: stage {name:?} reads from itself"), "the stage begins here")
+            } else {
+                (format!("stage {name:?} is defined after it is used here"), "defined here")
+            };
+            let finding = Diagnostic::error("ForwardReference", from.span, message)
+                .with_related(other.from.span, label)
+                .with_help("move the stage above the one that uses it");
+            self.problems.push(finding);
+            return None;
+        }
+        if by_number && name.bytes().all(|b| b.is_ascii_digit()) {
+            let message = format!("there is no stage {name}: the file has {}", self.stages.len());
+            self.problems.push(Diagnostic::error("UnknownStage", from.span, message));
+            return None;
+        }
+        if name == "scratch" {
+            return Some(Origin::Step { node: None, name });
+        }
+        let platform = state.platform.clone();
+        let near = self.near_stage(&name);
+        let known = match self.image(&name, &platform, from.span) {
+            Some(known) => known,
+            None => {
+                // A misspelt stage looks like an image nobody has; the need fails later and says so.
+                if let Some(near) = near {
+                    self.problems.push(
+                        Diagnostic::warning("UnknownStage", from.span, format!("{name:?} is no stage of this file"))
+                            .with_help(format!("taken for an image; did you mean stage {near:?}?")),
+                    );
+                }
+                return None;
+            }
+        };
+        let key = (name.clone(), platform);
+        let node = match self.pulled.get(&key) {
+            Some(node) => *node,
+            None => {
+                let base = Base::Image { key: known.key, name: name.clone() };
+                let step = Step {
+                    kind: StepKind::Base(base),
+                    parent: None,
+                    shown: self.shown.len(),
+                    stage: stage.label(),
+                    ordinal: 0,
+                };
+                let node = self.graph.add(step, []);
+                self.pulled.insert(key, node);
+                node
+            }
+        };
+        Some(Origin::Step { node: Some(node), name: format!("image {name}") })
+    }
+
+    fn near_stage(&self, name: &str) -> Option<String> {
+        let names = self.stages.iter().filter_map(|stage| stage.name.as_deref());
+        kiln_dsl::suggest::nearest(name, names).map(str::to_owned)
+    }
+
+    fn copy(
+        &mut self,
+        copy: &ast::Copy,
+        instruction: &Instruction,
+        stage: &StageText<'_>,
+        state: &mut StageState,
+    ) -> String {
+        let mut flags = Vec::new();
+        if copy.parents {
+            self.not_supported(instruction.span, "COPY --parents", "copy each directory by an instruction of its own");
+        }
+        let origin = match &copy.from {
+            None => Origin::Context,
+            Some(from) => {
+                flags.push(format!("--from={}", from.value));
+                match self.origin(from, true, stage, state) {
+                    Some(origin) => origin,
+                    None => return one_line(&instruction.original),
+                }
+            }
+        };
+        let parts = Parts {
+            keyword: "COPY",
+            sources: &copy.sources,
+            destination: &copy.destination,
+            chown: copy.chown.as_ref(),
+            chmod: copy.chmod.as_ref(),
+            link: copy.link,
+            excludes: &copy.excludes,
+            unpack: false,
+        };
+        self.copy_step(&parts, origin, flags, instruction, stage, state)
+    }
+
+    fn add_files(
+        &mut self,
+        add: &ast::Add,
+        instruction: &Instruction,
+        stage: &StageText<'_>,
+        state: &mut StageState,
+    ) -> String {
+        if let Some(checksum) = &add.checksum {
+            self.not_supported(checksum.span, "ADD --checksum", "download the file beside the Dockerfile and COPY it");
+        }
+        if add.keep_git_dir.is_some() {
+            self.not_supported(instruction.span, "ADD --keep-git-dir", "clone the repository in a RUN");
+        }
+        let parts = Parts {
+            keyword: "ADD",
+            sources: &add.sources,
+            destination: &add.destination,
+            chown: add.chown.as_ref(),
+            chmod: add.chmod.as_ref(),
+            link: add.link,
+            excludes: &add.excludes,
+            unpack: add.unpack.unwrap_or(true),
+        };
+        self.copy_step(&parts, Origin::Context, Vec::new(), instruction, stage, state)
+    }
+
+    fn copy_step(
+        &mut self,
+        parts: &Parts<'_>,
+        origin: Origin,
+        mut flags: Vec<String>,
+        instruction: &Instruction,
+        stage: &StageText<'_>,
+        state: &mut StageState,
+    ) -> String {
+        let chown = parts.chown.map(|word| self.word(word, state)).filter(|value| !value.is_empty());
+        let chmod_text = parts.chmod.map(|word| self.word(word, state)).filter(|value| !value.is_empty());
+        let chmod = match (&chmod_text, parts.chmod) {
+            (Some(text), Some(word)) => Mode::parse(text)
+                .map_err(|error| self.error("InvalidChmod", word, error.to_string()))
+                .ok(),
+            _ => None,
+        };
+        let mut sources = Vec::new();
+        let mut inline = Vec::new();
+        for source in parts.sources {
+            match source {
+                Source::Path(word) => {
+                    let path = self.word(word, state);
+                    if is_remote(&path) {
+                        let (what, help) = match parts.keyword {
+                            "ADD" => ("ADD of a URL or git repository", "fetch it in a RUN"),
+                            _ => ("COPY of a URL", "COPY reads files only: use ADD"),
+                        };
+                        self.not_supported(word.span, what, help);
+                    }
+                    sources.push((path, word.span));
+                }
+                Source::Heredoc(index) => {
+                    let Some(heredoc) = instruction.heredocs.get(*index) else { continue };
+                    let content = if heredoc.expand {
+                        match expand::heredoc(&heredoc.content, &state.scope) {
+                            Ok(expanded) => expanded.value,
+                            Err(error) => {
+                                let finding = Diagnostic::error("InvalidExpansion", heredoc.span, error.to_string());
+                                self.problems.push(finding);
+                                String::new()
+                            }
+                        }
+                    } else {
+                        heredoc.content.clone()
+                    };
+                    inline.push((heredoc.name.clone(), content));
+                }
+            }
+        }
+        let written = self.word(parts.destination, state);
+        let workdir = state.config.config.working_dir.as_deref().unwrap_or("/");
+        let destination = join(workdir, if matches!(&*written, "" | ".") { "./" } else { &written }, true);
+        let shown_sources: Vec<String> = sources
+            .iter()
+            .map(|(path, _)| path.clone())
+            .chain(inline.iter().map(|(name, _)| format!("<<{name}")))
+            .collect();
+        let created_by =
+            history::copy(parts.keyword, chown.as_deref(), chmod_text.as_deref(), &shown_sources, &written);
+        flags.extend(chown.iter().map(|value| format!("--chown={value}")));
+        flags.extend(chmod_text.iter().map(|value| format!("--chmod={value}")));
+        flags.extend(parts.link.then(|| "--link".to_owned()));
+        flags.extend(parts.excludes.iter().map(|word| format!("--exclude={}", word.value)));
+        let text =
+            [parts.keyword.to_owned()].into_iter().chain(flags).chain(shown_sources).chain([written]).collect::<Vec<_>>();
+        let inputs = match &origin {
+            Origin::Step { node, .. } => node.iter().copied().collect(),
+            Origin::Context => Vec::new(),
+        };
+        let step = CopyStep {
+            origin,
+            sources,
+            inline,
+            destination,
+            chown,
+            // As in BuildKit, a --chmod undoes --link.
+            link: parts.link && chmod.is_none(),
+            chmod,
+            excludes: parts.excludes.iter().map(|word| word.value.clone()).collect(),
+            unpack: parts.unpack,
+        };
+        let node = self.add(StepKind::Copy(Box::new(step)), inputs, stage, state);
+        state.commit(created_by, Some(node));
+        text.join(" ")
+    }
+
+    fn run(
+        &mut self,
+        run: &ast::Run,
+        instruction: &Instruction,
+        stage: &StageText<'_>,
+        state: &mut StageState,
+    ) -> String {
+        if let Some(device) = run.devices.first() {
+            self.not_supported(device.span, "RUN --device", "remove the flag: builds have no devices");
+        }
+        let insecure = match run.security.as_ref().map(|word| word.value.as_str()) {
+            None | Some("sandbox") => false,
+            Some(_) => {
+                let span = run.security.as_ref().map_or(instruction.span, |word| word.span);
+                self.not_supported(span, "RUN --security=insecure", "remove the flag to run in the sandbox");
+                false
+            }
+        };
+        let offline = match run.network.as_ref().map(|word| word.value.as_str()) {
+            None | Some("default") => self.options.offline,
+            Some("none") => true,
+            Some(_) => false,
+        };
+        let (argv, script) = command(run, instruction, state);
+        let mut inputs = Vec::new();
+        let mut mounts = Vec::new();
+        for word in &run.mounts {
+            mounts.extend(self.mount(word, stage, state, &mut inputs));
+        }
+        // Outer mounts first, so that none hides another.
+        mounts.sort_by_key(|mount| mount.target.matches('/').count());
+        let declared: Vec<String> = state.args.iter().map(|(name, _)| name.clone()).collect();
+        let proxies = PROXY_ARGS
+            .iter()
+            .filter(|name| state.scope.get(name).is_none())
+            .filter_map(|name| Some(((*name).to_owned(), self.options.build_arg(name)?.to_owned())))
+            .collect();
+        let step = RunStep {
+            argv: argv.clone(),
+            env: state.scope.pairs().to_vec(),
+            args: declared,
+            proxies,
+            workdir: state.config.config.working_dir.clone().unwrap_or_else(|| "/".to_owned()),
+            user: state.config.config.user.clone().unwrap_or_default(),
+            mounts,
+            script,
+            offline,
+            insecure,
+        };
+        let args: Vec<(String, String)> = state
+            .args
+            .iter()
+            .map(|(name, value)| {
+                let value = state.scope.get(name).map(str::to_owned).or_else(|| value.clone());
+                (name.clone(), value.unwrap_or_default())
+            })
+            .collect();
+        let created_by = history::run(&args, &argv);
+        let node = self.add(StepKind::Run(Box::new(step)), inputs, stage, state);
+        state.commit(created_by, Some(node));
+        one_line(&instruction.original)
+    }
+
+    fn mount(
+        &mut self,
+        word: &Word,
+        stage: &StageText<'_>,
+        state: &StageState,
+        inputs: &mut Vec<NodeId>,
+    ) -> Option<RunMount> {
+        let escape = self.escape;
+        let mut expand = |value: &str| {
+            expand::word(value, escape, &state.scope).map(|found| found.value).map_err(|error| error.to_string())
+        };
+        let mount = match Mount::parse(&word.value, &mut expand) {
+            Ok(mount) => mount,
+            Err(error) => {
+                self.error("InvalidMount", word, error.to_string());
+                return None;
+            }
+        };
+        let workdir = state.config.config.working_dir.as_deref().unwrap_or("/");
+        let default = match mount.kind {
+            MountKind::Ssh => {
+                self.not_supported(word.span, "RUN --mount=type=ssh", "pass the key as a secret");
+                return None;
+            }
+            MountKind::Secret => secret_target(&mount),
+            _ => None,
+        };
+        let target = mount.target.clone().or(default).unwrap_or_default();
+        let target = join(workdir, &target, false);
+        if target == "/" && (mount.kind != MountKind::Secret || mount.target.is_some()) {
+            self.error("InvalidMount", word, "a mount needs a target, and it cannot be /");
+            return None;
+        }
+        let origin = match (&mount.from, &mount.kind) {
+            (Some(from), _) => {
+                let origin = self.origin(&Word::new(from.clone(), word.span), false, stage, state)?;
+                if let Origin::Step { node: Some(node), .. } = &origin {
+                    inputs.push(*node);
+                }
+                Some(origin)
+            }
+            (None, MountKind::Bind) => Some(Origin::Context),
+            (None, MountKind::Cache) if mount.source.is_some() => Some(Origin::Context),
+            _ => None,
+        };
+        Some(RunMount { mount, target, origin, span: word.span })
+    }
+}
+
+/// The common parts of COPY and ADD.
+struct Parts<'a> {
+    keyword: &'static str,
+    sources: &'a [Source],
+    destination: &'a Word,
+    chown: Option<&'a Word>,
+    chmod: Option<&'a Word>,
+    link: bool,
+    excludes: &'a [Word],
+    unpack: bool,
+}
+
+/// Where a secret without a target appears; nowhere if it is a variable.
+fn secret_target(mount: &Mount) -> Option<String> {
+    if mount.env.is_some() {
+        return None;
+    }
+    let id = mount.id.as_deref().or(mount.source.as_deref()).unwrap_or_default();
+    let base = id.rsplit('/').next().unwrap_or_default();
+    Some(format!("/run/secrets/{base}"))
+}
+
+/// The command of a RUN and the script that it names, if the whole command is a heredoc with `#!`.
+fn command(run: &ast::Run, instruction: &Instruction, state: &StageState) -> (Vec<String>, Option<(String, String)>) {
+    let CommandLine::Shell(line) = &run.line else { return (with_shell(&run.line, state), None) };
+    let mut line = line.clone();
+    let mut script = None;
+    match instruction.heredocs.as_slice() {
+        [] => {}
+        [only] if is_heredoc_alone(&line) => {
+            line = if only.content.starts_with("#!") {
+                script = Some((only.name.clone(), only.content.clone()));
+                format!("{SCRIPT_DIR}/{}", only.name)
+            } else {
+                only.content.clone()
+            };
+        }
+        several => {
+            for heredoc in several {
+                line += &format!("\n{}{}", heredoc.content, heredoc.name);
+            }
+        }
+    }
+    (with_shell(&CommandLine::Shell(line), state), script)
+}
+
+/// Whether a command is nothing but `<<WORD`.
+fn is_heredoc_alone(line: &str) -> bool {
+    let rest = line.trim().trim_start_matches(|c: char| c.is_ascii_digit());
+    rest.strip_prefix("<<").is_some_and(|word| !word.is_empty() && !word.contains(char::is_whitespace))
+}
+
+fn with_shell(line: &CommandLine, state: &StageState) -> Vec<String> {
+    match line {
+        CommandLine::Exec(argv) => argv.clone(),
+        CommandLine::Shell(text) => {
+            let shell = state.config.config.shell.clone().filter(|shell| !shell.is_empty());
+            let mut argv = shell.unwrap_or_else(|| shell::DEFAULT.iter().map(|&part| part.to_owned()).collect());
+            argv.push(text.clone());
+            argv
+        }
+    }
+}
+
+fn healthcheck(check: &Healthcheck, state: &StageState) -> HealthcheckConfig {
+    match check {
+        Healthcheck::None => HealthcheckConfig { test: vec!["NONE".to_owned()], ..HealthcheckConfig::default() },
+        Healthcheck::Cmd { line, interval, timeout, start_period, start_interval, retries } => {
+            let _ = state;
+            let test = match line {
+                CommandLine::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+                CommandLine::Exec(argv) => [vec!["CMD".to_owned()], argv.clone()].concat(),
+            };
+            HealthcheckConfig {
+                test,
+                interval: interval.unwrap_or(0),
+                timeout: timeout.unwrap_or(0),
+                start_period: start_period.unwrap_or(0),
+                start_interval: start_interval.unwrap_or(0),
+                retries: retries.unwrap_or(0),
+            }
+        }
+    }
+}
+
+fn is_remote(path: &str) -> bool {
+    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|prefix| path.starts_with(prefix))
+}
+
+/// `path` as seen from the directory `base`, cleaned; a trailing slash is kept on request.
+fn join(base: &str, path: &str, keep_slash: bool) -> String {
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in whole.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let mut clean = format!("/{}", parts.join("/"));
+    let says_dir = path.ends_with('/') || path.ends_with("/.") || path == ".";
+    if keep_slash && says_dir && clean != "/" {
+        clean.push('/');
+    }
+    clean
+}
+
+/// An instruction's text for a list of steps: one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_cleanly_and_keep_the_slash_that_matters() {
+        assert_eq!(join("/app", "src/", true), "/app/src/");
+        assert_eq!(join("/app", "./", true), "/app/");
+        assert_eq!(join("/", "./", true), "/");
+        assert_eq!(join("/app", "../x/./y", false), "/x/y");
+        assert_eq!(join("/app", "/abs//z/", false), "/abs/z");
+        assert_eq!(join("/a", "../../..", false), "/");
+    }
+
+    #[test]
+    fn a_command_that_is_only_a_heredoc_is_told_from_one_that_has_one() {
+        assert!(is_heredoc_alone("<<EOF"));
+        assert!(is_heredoc_alone(" <<-'EOF' "));
+        assert!(is_heredoc_alone("3<<EOF"));
+        assert!(!is_heredoc_alone("<<EOF bash"));
+        assert!(!is_heredoc_alone("cat <<EOF"));
+    }
+}

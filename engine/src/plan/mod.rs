@@ -1,0 +1,300 @@
+//! From a document to a graph: arguments expanded, stages resolved, everything that the target does
+//! not need left out.
+//!
+//! Pure. What an image's configuration says must be known before its stage can be planned (it sets
+//! PATH, and may hold ONBUILD triggers), so a plan that lacks one says which, and is made again.
+
+mod instruction;
+mod scope;
+mod stages;
+mod state;
+pub mod step;
+
+pub use step::{Base, CopyStep, Origin, Plan, RunMount, RunStep, Shown, Step, StepKind, Target, WorkdirStep};
+
+use crate::digest::ImageKey;
+use crate::graph::{Graph, NodeId};
+use crate::image::config::ImageConfig;
+use kiln_dsl::ast::{Command, Document};
+use kiln_dsl::diagnostic::Diagnostic;
+use kiln_dsl::platform::Platform;
+use kiln_dsl::span::Span;
+use scope::Scope;
+use stages::StageText;
+use state::StageState;
+use std::collections::{BTreeSet, HashMap};
+
+/// The name of the built-in base: the host's own files.
+pub const HOST_BASE: &str = "kiln/host";
+
+/// What a plan depends on beside the document.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The stage to build; `None` is the last one.
+    pub target: Option<String>,
+    /// `--build-arg` values, each name once.
+    pub build_args: Vec<(String, String)>,
+    /// `--label` values.
+    pub labels: Vec<(String, String)>,
+    /// What the image is built for.
+    pub platform: Platform,
+    /// What the build runs on.
+    pub build_platform: Platform,
+    /// Whether RUN steps have no network unless they say so.
+    pub offline: bool,
+}
+
+impl Options {
+    fn build_arg(&self, name: &str) -> Option<&str> {
+        self.build_args.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// An image whose configuration the plan needs.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ImageNeed {
+    /// As the file names it, expanded.
+    pub name: String,
+    /// For which platform.
+    pub platform: Platform,
+    /// Where the file names it.
+    pub span: Span,
+}
+
+/// What is known of an image.
+#[derive(Clone, Debug)]
+pub struct KnownImage {
+    /// The image in the store.
+    pub key: ImageKey,
+    /// Its configuration.
+    pub config: ImageConfig,
+}
+
+/// The images known so far.
+pub type Images = HashMap<(String, Platform), KnownImage>;
+
+/// A plan, or what is missing for one.
+#[derive(Debug)]
+pub enum Planned {
+    /// The plan, with findings that do not stop it.
+    Plan(Box<Plan>, Vec<Diagnostic>),
+    /// These images must be known first.
+    Needs(Vec<ImageNeed>),
+}
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub enum PlanError {
+    /// The file is wrong; at least one finding is an error.
+    Findings(Vec<Diagnostic>),
+    /// No stage has the target's name.
+    UnknownTarget {
+        /// The stages that have a name.
+        stages: Vec<String>,
+    },
+}
+
+/// Plans `document`.
+pub fn plan(document: &Document, options: &Options, images: &Images) -> Result<Planned, PlanError> {
+    let mut problems = Vec::new();
+    let globals = stages::global_scope(document, options, &mut problems);
+    let stages = stages::split(document, &globals, &mut problems);
+    let target = match &options.target {
+        None => stages.len().checked_sub(1),
+        Some(name) => stages::by_name(&stages, name).or_else(|| name.parse().ok().filter(|&index| index < stages.len())),
+    };
+    let Some(target) = target else {
+        return Err(PlanError::UnknownTarget { stages: stages.into_iter().filter_map(|stage| stage.name).collect() });
+    };
+    let mut planner = Planner {
+        options,
+        images,
+        globals,
+        escape: document.directives.escape,
+        stages: &stages,
+        done: stages.iter().map(|_| None).collect(),
+        graph: Graph::default(),
+        shown: Vec::new(),
+        problems,
+        needs: Vec::new(),
+        pulled: HashMap::new(),
+    };
+    for index in planner.reachable(target) {
+        planner.stage(index);
+    }
+    let has_error = planner.problems.iter().any(|one| one.severity == kiln_dsl::diagnostic::Severity::Error);
+    if has_error {
+        return Err(PlanError::Findings(planner.problems));
+    }
+    if !planner.needs.is_empty() {
+        return Ok(Planned::Needs(planner.needs));
+    }
+    let Some(Some(state)) = planner.done.get_mut(target).map(Option::take) else {
+        return Err(PlanError::Findings(planner.problems));
+    };
+    let plan = Plan { graph: planner.graph, shown: planner.shown, target: state.finish(&options.labels) };
+    Ok(Planned::Plan(Box::new(plan), planner.problems))
+}
+
+struct Planner<'a> {
+    options: &'a Options,
+    images: &'a Images,
+    globals: Scope,
+    escape: char,
+    stages: &'a [StageText<'a>],
+    done: Vec<Option<StageState>>,
+    graph: Graph<Step>,
+    shown: Vec<Shown>,
+    problems: Vec<Diagnostic>,
+    needs: Vec<ImageNeed>,
+    /// The node of each image that COPY or a mount reads, so that each is taken once.
+    pulled: HashMap<(String, Platform), NodeId>,
+}
+
+impl Planner<'_> {
+    /// The stages that `target` needs as far as the file says, in their order.
+    fn reachable(&self, target: usize) -> BTreeSet<usize> {
+        let mut all = BTreeSet::new();
+        let mut next = vec![target];
+        while let Some(index) = next.pop() {
+            if !all.insert(index) {
+                continue;
+            }
+            let stage = &self.stages[index];
+            next.extend(stages::by_name(&self.stages[..index], &stage.base));
+            for instruction in stage.instructions {
+                match &instruction.command {
+                    Command::Copy(copy) => {
+                        next.extend(copy.from.as_ref().and_then(|from| self.stage_named(&from.value, index, true)));
+                    }
+                    Command::Run(run) => {
+                        for mount in &run.mounts {
+                            let from = instruction::mount_from(&mount.value);
+                            next.extend(from.and_then(|from| self.stage_named(&from, index, false)));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        all
+    }
+
+    /// The earlier stage that `name` means in stage `user`.
+    fn stage_named(&self, name: &str, user: usize, by_number: bool) -> Option<usize> {
+        let found = stages::by_name_before(self.stages, name, user);
+        let found = found.or_else(|| if by_number { name.parse().ok() } else { None });
+        found.filter(|&index| index < user)
+    }
+
+    /// Plans one stage, once.
+    fn stage(&mut self, index: usize) {
+        if self.done[index].is_some() {
+            return;
+        }
+        let stage = &self.stages[index];
+        let Some(mut state) = self.begin(stage) else { return };
+        let triggers = self.triggers(stage, &mut state);
+        let total = 1 + triggers.len() + stage.instructions.len();
+        let label = if self.stages.len() == 1 && stage.name.is_none() { String::new() } else { stage.label() + " " };
+        state.prefix = (label, total);
+        self.show_from(stage, &mut state);
+        for trigger in &triggers {
+            self.instruction(trigger, stage, &mut state, true);
+        }
+        for instruction in stage.instructions {
+            self.instruction(instruction, stage, &mut state, false);
+        }
+        self.done[index] = Some(state);
+    }
+
+    /// The state in which a stage begins; `None` where its base is not known yet or is wrong.
+    fn begin(&mut self, stage: &StageText<'_>) -> Option<StageState> {
+        let platform = stage.platform.clone().unwrap_or_else(|| self.options.platform.clone());
+        if let Some(base) = stages::by_name(&self.stages[..stage.index], &stage.base) {
+            self.stage(base);
+            return self.done[base].as_ref().map(StageState::inherited);
+        }
+        if stage.base == "scratch" {
+            return Some(StageState::new(ImageConfig::for_platform(&platform), Base::Scratch, None, platform));
+        }
+        if stage.base == HOST_BASE {
+            let node = self.base_node(Base::Host, stage.label());
+            return Some(StageState::new(ImageConfig::for_platform(&platform), Base::Host, Some(node), platform));
+        }
+        let known = self.image(&stage.base, &platform, stage.from.span)?;
+        let base = Base::Image { key: known.key, name: stage.base.clone() };
+        let node = self.base_node(base.clone(), stage.label());
+        Some(StageState::new(known.config, base, Some(node), platform))
+    }
+
+    fn image(&mut self, name: &str, platform: &Platform, span: Span) -> Option<KnownImage> {
+        let key = (name.to_owned(), platform.clone());
+        if let Some(known) = self.images.get(&key) {
+            return Some(known.clone());
+        }
+        let need = ImageNeed { name: name.to_owned(), platform: platform.clone(), span };
+        if !self.needs.iter().any(|other| (&other.name, &other.platform) == (&need.name, &need.platform)) {
+            self.needs.push(need);
+        }
+        None
+    }
+
+    fn base_node(&mut self, base: Base, stage: String) -> NodeId {
+        let shown = self.shown.len();
+        self.graph.add(Step { kind: StepKind::Base(base), parent: None, shown, stage, ordinal: 1 }, [])
+    }
+
+    fn show_from(&mut self, stage: &StageText<'_>, state: &mut StageState) {
+        let node = match state.base {
+            Some(Base::Scratch) | None => None,
+            Some(_) => state.node,
+        };
+        let mut text = String::from("FROM ");
+        if let Some(platform) = &stage.platform {
+            text += &format!("--platform={platform} ");
+        }
+        text += &stage.base;
+        if let Command::From(kiln_dsl::ast::From { name: Some(name), .. }) = &stage.from.command {
+            text += &format!(" AS {}", name.value);
+        }
+        // A stage made from another one begins with that stage's last step, which is shown there.
+        let own = node.filter(|&node| matches!(self.graph.get(node).kind, StepKind::Base(_)) && !state.inherits);
+        self.show(state, stage, text, stage.from.first_line, stage.from.span, own);
+    }
+
+    fn show(
+        &mut self,
+        state: &mut StageState,
+        stage: &StageText<'_>,
+        instruction: String,
+        line: u32,
+        span: Span,
+        node: Option<NodeId>,
+    ) {
+        state.ordinal += 1;
+        let (label, total) = &state.prefix;
+        let name = format!("[{label}{}/{total}] {instruction}", state.ordinal);
+        self.shown.push(Shown { name, stage: stage.label(), instruction, line, span, node });
+    }
+
+    /// The ONBUILD triggers that the stage's base leaves to it.
+    fn triggers(&mut self, stage: &StageText<'_>, state: &mut StageState) -> Vec<kiln_dsl::ast::Instruction> {
+        let mut all = Vec::new();
+        for text in state.take_triggers() {
+            match kiln_dsl::parser::parse_trigger(&text) {
+                Ok(mut instruction) => {
+                    instruction.span = stage.from.span;
+                    (instruction.first_line, instruction.last_line) = (stage.from.first_line, stage.from.last_line);
+                    all.push(instruction);
+                }
+                Err(findings) => {
+                    let why = findings.first().map(|finding| finding.message.clone()).unwrap_or_default();
+                    let message = format!("the base's ONBUILD trigger {text:?} is wrong: {why}");
+                    self.problems.push(Diagnostic::error("InvalidTrigger", stage.from.span, message));
+                }
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,157 @@
+//! The stages of a file: their names, what each is made from, and which of them a target needs.
+//!
+//! Pure. Values of ARGs before the first FROM are decided here, because only FROM sees them.
+
+use super::scope::Scope;
+use super::Options;
+use kiln_dsl::ast::{Command, Document, From, Instruction};
+use kiln_dsl::diagnostic::Diagnostic;
+use kiln_dsl::expand::{self, Variables};
+use kiln_dsl::platform::Platform;
+use kiln_dsl::span::Span;
+
+/// One stage as it stands in the file.
+pub struct StageText<'a> {
+    /// Its number, from 0.
+    pub index: usize,
+    /// Its name in lower case.
+    pub name: Option<String>,
+    /// The FROM.
+    pub from: &'a Instruction,
+    /// What it is made from, expanded.
+    pub base: String,
+    /// Its platform, if the FROM says one.
+    pub platform: Option<Platform>,
+    /// What follows the FROM.
+    pub instructions: &'a [Instruction],
+}
+
+impl StageText<'_> {
+    /// The name, or the number where there is none.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("stage-{}", self.index))
+    }
+}
+
+/// The values that FROM sees: platform arguments, then the ARGs before the first FROM.
+pub fn global_scope(document: &Document, options: &Options, problems: &mut Vec<Diagnostic>) -> Scope {
+    let mut scope = Scope::default();
+    for (name, value) in platform_args(options) {
+        let given = options.build_arg(name).map(str::to_owned);
+        scope.set(name, given.unwrap_or(value));
+    }
+    for instruction in document.instructions.iter().take_while(|one| !matches!(one.command, Command::From(_))) {
+        let Command::Arg(declarations) = &instruction.command else { continue };
+        for declaration in declarations {
+            let name = &declaration.name.value;
+            let value = match (options.build_arg(name), &declaration.default) {
+                (Some(given), _) => Some(given.to_owned()),
+                (None, Some(default)) => {
+                    word(&default.value, default.span, document.directives.escape, &scope, problems)
+                }
+                (None, None) => None,
+            };
+            if let Some(value) = value {
+                scope.set(name, value);
+            }
+        }
+    }
+    scope
+}
+
+/// The platform arguments, which every stage may declare.
+pub fn platform_args(options: &Options) -> Vec<(&'static str, String)> {
+    let parts = |platform: &Platform| {
+        (platform.to_string(), platform.os.clone(), platform.arch.clone(), platform.variant.clone().unwrap_or_default())
+    };
+    let (target, target_os, target_arch, target_variant) = parts(&options.platform);
+    let (build, build_os, build_arch, build_variant) = parts(&options.build_platform);
+    vec![
+        ("TARGETPLATFORM", target),
+        ("TARGETOS", target_os),
+        ("TARGETOSVERSION", String::new()),
+        ("TARGETARCH", target_arch),
+        ("TARGETVARIANT", target_variant),
+        ("BUILDPLATFORM", build),
+        ("BUILDOS", build_os),
+        ("BUILDOSVERSION", String::new()),
+        ("BUILDARCH", build_arch),
+        ("BUILDVARIANT", build_variant),
+        ("TARGETSTAGE", options.target.clone().unwrap_or_else(|| "default".to_owned())),
+    ]
+}
+
+/// Expands one word, noting what is wrong with it.
+pub fn word(
+    text: &str,
+    span: Span,
+    escape: char,
+    scope: &dyn Variables,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<String> {
+    match expand::word(text, escape, scope) {
+        Ok(expanded) => Some(expanded.value),
+        Err(error) => {
+            problems.push(Diagnostic::error("InvalidExpansion", span, error.to_string()));
+            None
+        }
+    }
+}
+
+/// Splits a document into its stages.
+pub fn split<'a>(document: &'a Document, globals: &Scope, problems: &mut Vec<Diagnostic>) -> Vec<StageText<'a>> {
+    let starts: Vec<usize> = (0..document.instructions.len())
+        .filter(|&at| matches!(document.instructions[at].command, Command::From(_)))
+        .collect();
+    let mut stages = Vec::with_capacity(starts.len());
+    for (index, &start) in starts.iter().enumerate() {
+        let end = starts.get(index + 1).copied().unwrap_or(document.instructions.len());
+        let instruction = &document.instructions[start];
+        let Command::From(from) = &instruction.command else { continue };
+        let (base, platform) = expand_from(from, document.directives.escape, globals, problems);
+        stages.push(StageText {
+            index,
+            name: from.name.as_ref().map(|name| name.value.to_lowercase()),
+            from: instruction,
+            base,
+            platform,
+            instructions: &document.instructions[start + 1..end],
+        });
+    }
+    stages
+}
+
+fn expand_from(from: &From, escape: char, globals: &Scope, problems: &mut Vec<Diagnostic>) -> (String, Option<Platform>) {
+    let base = word(&from.image.value, from.image.span, escape, globals, problems).unwrap_or_default();
+    if base.is_empty() && problems.is_empty() {
+        let message = format!("base name ({}) is empty once its variables are expanded", from.image.value);
+        problems.push(
+            Diagnostic::error("BlankBaseName", from.image.span, message)
+                .with_help("give the ARG a default before the first FROM, or pass --build-arg"),
+        );
+    }
+    let platform = from.platform.as_ref().and_then(|platform| {
+        let text = word(&platform.value, platform.span, escape, globals, problems)?;
+        match text.parse::<Platform>() {
+            Ok(platform) => Some(platform),
+            Err(error) => {
+                let message = format!("{text:?} is no platform: {error}");
+                problems.push(Diagnostic::error("InvalidPlatform", platform.span, message));
+                None
+            }
+        }
+    });
+    (base, platform)
+}
+
+/// The stage with this name, without regard to case; of two with one name the later.
+pub fn by_name(stages: &[StageText<'_>], name: &str) -> Option<usize> {
+    let name = name.to_lowercase();
+    stages.iter().rposition(|stage| stage.name.as_deref() == Some(&name))
+}
+
+/// The stage that a name means for an instruction of stage `user`: an earlier one with that name
+/// before a later one, because only the earlier can be used.
+pub fn by_name_before(stages: &[StageText<'_>], name: &str, user: usize) -> Option<usize> {
+    by_name(&stages[..user], name).or_else(|| by_name(stages, name))
+}

@@ -1,0 +1,106 @@
+//! What the instructions of a stage have added up to so far.
+
+use super::scope::{set_in_config, Scope};
+use super::step::{Base, Target};
+use crate::graph::NodeId;
+use crate::image::config::{History, ImageConfig};
+use kiln_dsl::expand::Variables as _;
+use kiln_dsl::platform::Platform;
+
+/// Docker's PATH for an image that sets none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The comment that BuildKit's Dockerfile front end leaves in an image's history.
+const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
+
+/// A stage while its instructions are planned.
+#[derive(Clone, Debug)]
+pub struct StageState {
+    /// The variables that the next instruction sees.
+    pub scope: Scope,
+    /// The image configuration so far.
+    pub config: ImageConfig,
+    /// For each history entry of this build, the step that makes its layer.
+    pub made_by: Vec<Option<NodeId>>,
+    /// The ARGs in scope with their values, for RUN's history.
+    pub args: Vec<(String, Option<String>)>,
+    /// The last step.
+    pub node: Option<NodeId>,
+    /// Where the chain began.
+    pub base: Option<Base>,
+    /// The platform.
+    pub platform: Platform,
+    /// Whether this stage set CMD, which ENTRYPOINT then keeps.
+    pub cmd_set: bool,
+    /// Whether it is made from another stage.
+    pub inherits: bool,
+    /// How many of its instructions were shown.
+    pub ordinal: usize,
+    /// How its steps are prefixed: name with a blank, or nothing; and how many there are.
+    pub prefix: (String, usize),
+}
+
+impl StageState {
+    /// A stage on a base with this configuration.
+    pub fn new(mut config: ImageConfig, base: Base, node: Option<NodeId>, platform: Platform) -> Self {
+        let mut scope = Scope::default();
+        for entry in &config.config.env {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            scope.set(name, value);
+        }
+        if scope.get("PATH").is_none() && platform.os != "windows" {
+            scope.set("PATH", DEFAULT_PATH);
+            set_in_config(&mut config.config.env, "PATH", DEFAULT_PATH);
+        }
+        config.created = None;
+        StageState {
+            scope,
+            config,
+            made_by: Vec::new(),
+            args: Vec::new(),
+            node,
+            base: Some(base),
+            platform,
+            cmd_set: false,
+            inherits: false,
+            ordinal: 0,
+            prefix: (String::new(), 0),
+        }
+    }
+
+    /// A stage made from this one.
+    pub fn inherited(&self) -> Self {
+        StageState { cmd_set: false, inherits: true, ordinal: 0, ..self.clone() }
+    }
+
+    /// Takes the triggers that the base leaves to this stage.
+    pub fn take_triggers(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.config.config.on_build)
+    }
+
+    /// Adds a history entry. `layer` is the step that makes a layer for it.
+    pub fn commit(&mut self, created_by: String, layer: Option<NodeId>) {
+        self.config.history.push(History {
+            created: None,
+            created_by: Some(created_by),
+            author: None,
+            comment: Some(HISTORY_COMMENT.to_owned()),
+            empty_layer: layer.is_none(),
+        });
+        self.made_by.push(layer);
+    }
+
+    /// What the stage came to.
+    pub fn finish(mut self, labels: &[(String, String)]) -> Target {
+        for (name, value) in labels {
+            self.config.config.labels.insert(name.clone(), value.clone());
+        }
+        Target {
+            node: self.node,
+            config: self.config,
+            made_by: self.made_by,
+            base: self.base,
+            platform: self.platform,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a plan is made of: steps with every value expanded.
+//!
+//! Plain data. A step says what it does and on which nodes it stands; nothing here does it.
+
+use crate::digest::ImageKey;
+use crate::graph::{Graph, NodeId};
+use crate::image::config::ImageConfig;
+use kiln_dsl::chmod::Mode;
+use kiln_dsl::mount::Mount;
+use kiln_dsl::platform::Platform;
+use kiln_dsl::span::Span;
+
+/// Everything that has to happen, and what comes of it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The steps.
+    pub graph: Graph<Step>,
+    /// All instructions that the target needs, in the order in which they are shown.
+    pub shown: Vec<Shown>,
+    /// The image.
+    pub target: Target,
+}
+
+/// An instruction as it is shown.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// `[build 2/5] RUN make`
+    pub name: String,
+    /// The stage's name, or its number.
+    pub stage: String,
+    /// The instruction with its values expanded.
+    pub instruction: String,
+    /// First line in the Dockerfile, from 1; 0 for a trigger of a base image.
+    pub line: u32,
+    /// Where it stands.
+    pub span: Span,
+    /// The step that carries it out; `None` where it only changes the configuration.
+    pub node: Option<NodeId>,
+}
+
+/// What a stage comes to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The last step of the stage; `None` where the stage has no layer at all.
+    pub node: Option<NodeId>,
+    /// The configuration; `history` holds the entries of all instructions, the times of those of
+    /// this build still missing, and `rootfs.diff_ids` those of the base image.
+    pub config: ImageConfig,
+    /// For each entry of `config.history` behind the base image's: the step that makes its layer.
+    pub made_by: Vec<Option<NodeId>>,
+    /// The base image, if it is not another stage's or scratch.
+    pub base: Option<Base>,
+    /// The stage's platform.
+    pub platform: Platform,
+}
+
+/// Where a chain of steps begins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Base {
+    /// Nothing: `FROM scratch`.
+    Scratch,
+    /// An image that the store has.
+    Image {
+        /// The image.
+        key: ImageKey,
+        /// Its name for people.
+        name: String,
+    },
+    /// The host's own files: `FROM kiln/host`.
+    Host,
+}
+
+/// One node of the graph.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What it does.
+    pub kind: StepKind,
+    /// The step whose snapshot it works on; `None` works on an empty one.
+    pub parent: Option<NodeId>,
+    /// Its place in [`Plan::shown`].
+    pub shown: usize,
+    /// The stage's name, or its number.
+    pub stage: String,
+    /// Its number in its stage, from 1.
+    pub ordinal: usize,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum StepKind {
+    /// Takes a base.
+    Base(Base),
+    /// Copies files: COPY and ADD.
+    Copy(Box<CopyStep>),
+    /// Runs a command.
+    Run(Box<RunStep>),
+    /// Makes a directory: WORKDIR.
+    Workdir(WorkdirStep),
+}
+
+/// Where COPY, ADD or a mount reads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// The build context.
+    Context,
+    /// The snapshot of a step: the last one of another stage, or an image.
+    Step {
+        /// The step; `None` is an empty stage.
+        node: Option<NodeId>,
+        /// For people: `stage "build"`, `image busybox`.
+        name: String,
+    },
+}
+
+/// COPY or ADD.
+#[derive(Clone, Debug)]
+pub struct CopyStep {
+    /// Where the sources are.
+    pub origin: Origin,
+    /// Paths or patterns inside the origin, expanded, with the place of each.
+    pub sources: Vec<(String, Span)>,
+    /// Files whose content stands in the Dockerfile: name and content.
+    pub inline: Vec<(String, String)>,
+    /// Absolute path; a trailing slash says that it is a directory.
+    pub destination: String,
+    /// `--chown`, expanded.
+    pub chown: Option<String>,
+    /// `--chmod`, parsed.
+    pub chmod: Option<Mode>,
+    /// `--link`: the layer does not depend on what is below it.
+    pub link: bool,
+    /// `--exclude` patterns.
+    pub excludes: Vec<String>,
+    /// Whether local archives are unpacked: ADD.
+    pub unpack: bool,
+}
+
+/// RUN.
+#[derive(Clone, Debug)]
+pub struct RunStep {
+    /// The argument vector.
+    pub argv: Vec<String>,
+    /// The environment in its order, arguments in scope included.
+    pub env: Vec<(String, String)>,
+    /// The names in `env` that an ARG declared.
+    pub args: Vec<String>,
+    /// Proxy settings: seen by the command, no part of the key.
+    pub proxies: Vec<(String, String)>,
+    /// The working directory.
+    pub workdir: String,
+    /// The user as written, perhaps empty.
+    pub user: String,
+    /// Mounts, targets absolute, with the origin of those that read one and the place in the file.
+    pub mounts: Vec<RunMount>,
+    /// A script that the command names: file name below `/dev/pipes` and content.
+    pub script: Option<(String, String)>,
+    /// Whether the command has no network.
+    pub offline: bool,
+    /// Whether it runs without the sandbox's limits.
+    pub insecure: bool,
+}
+
+/// A mount of a RUN.
+#[derive(Clone, Debug)]
+pub struct RunMount {
+    /// As written, expanded.
+    pub mount: Mount,
+    /// Absolute path.
+    pub target: String,
+    /// What a bind mount, or the seed of a cache mount, reads.
+    pub origin: Option<Origin>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// WORKDIR.
+#[derive(Clone, Debug)]
+pub struct WorkdirStep {
+    /// Absolute path.
+    pub path: String,
+    /// Whose it becomes where it is made, as written, perhaps empty.
+    pub user: String,
+}
