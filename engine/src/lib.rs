@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints, and nothing here parses arguments: progress leaves through [`event`].
 
+pub mod api;
 pub mod digest;
 pub mod event;
 pub mod tree;
