@@ -1,6 +1,7 @@
 //! The program as a whole: reads the arguments, runs the command, reports its failure.
 
 use crate::commands::Command;
+use crate::environment::VARIABLES;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report;
@@ -8,6 +9,7 @@ use crate::session::Session;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use std::ffi::OsString;
+use std::fmt::Write as _;
 
 /// Builds container images from Dockerfiles, without a daemon, and never runs a step again whose
 /// inputs did not change.
@@ -20,7 +22,7 @@ pub struct Cli {
 
 /// Runs the program with these arguments, the first of them its own name.
 pub fn run(args: impl IntoIterator<Item = OsString>, session: &Session<'_>) -> Exit {
-    let parsed = Cli::command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
     let result = match parsed {
         Ok(cli) => cli.command.run(session),
         Err(error) => return help_or_usage(&error, session),
@@ -34,6 +36,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>, session: &Session<'_>) -> E
             failure.exit()
         }
     }
+}
+
+/// The program's arguments, with what its long help says below them.
+fn command() -> clap::Command {
+    let mut text = String::from("Environment variables:\n");
+    for variable in VARIABLES {
+        let _infallible = writeln!(text, "  {:<21} {}", variable.name, variable.doc.trim());
+    }
+    text.push_str("\nExit codes:\n");
+    for exit in Exit::ALL {
+        let _infallible = writeln!(text, "  {:<3} {}", exit.code(), exit.doc());
+    }
+    Cli::command().after_long_help(text)
 }
 
 /// Help and version were asked for and are data; everything else is an error.

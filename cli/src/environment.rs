@@ -57,8 +57,11 @@ variables! {
     LANG
 }
 
+/// Finds a variable's value.
+type Lookup = dyn Fn(&str) -> Option<OsString>;
+
 /// The variables of a process, or of a test.
-pub struct Environment(Box<dyn Fn(&str) -> Option<OsString>>);
+pub struct Environment(Box<Lookup>);
 
 impl Environment {
     /// The real ones. Nothing is copied: each is looked up when it is asked for.

@@ -56,9 +56,9 @@ fn reference() -> String {
         let _ = writeln!(out, "| {short}`--{}` | {} |", flag.name, cell(flag.advice));
     }
     let _ = writeln!(out, "\n## Streams\n\n{STREAMS}\n## Plain progress\n\n{PLAIN}");
-    let _ = writeln!(out, "```text\n{}```\n", script::rendered(Plain::default(), script::failing()));
+    let _ = writeln!(out, "```text\n{}```\n", script::rendered(Plain::default(), &script::failing()));
     let _ = writeln!(out, "## JSON progress\n\n{JSON}");
-    let _ = writeln!(out, "```json\n{}```\n", script::rendered(Json, script::failing()));
+    let _ = writeln!(out, "```json\n{}```\n", script::rendered(Json, &script::failing()));
     let _ = writeln!(out, "## Exit codes\n\n| code | meaning |\n|---|---|");
     for exit in Exit::ALL {
         let _ = writeln!(out, "| {} | {} |", exit.code(), exit.doc());

@@ -58,7 +58,7 @@ pub fn failure(failure: &Failure, look: Look) -> String {
     {
         let shown = Shown {
             message: build.to_string(),
-            code: None,
+            code: format!("error[{}]", build.code()),
             severity: Severity::Error,
             help: build.advice(),
             source: NamedSource::new(&place.file, place.text.to_string()),
@@ -88,7 +88,7 @@ pub fn finding(finding: &Diagnostic, file: &str, text: &str, look: Look) -> Stri
     };
     let shown = Shown {
         message: finding.message.clone(),
-        code: Some(format!("{word}[{}]", finding.code)),
+        code: format!("{word}[{}]", finding.code),
         severity: finding.severity,
         help: finding.help.clone(),
         source: NamedSource::new(file, text.to_owned()),
@@ -157,7 +157,7 @@ fn draw(shown: &Shown<'_>, look: Look) -> String {
 #[derive(Debug)]
 struct Shown<'a> {
     message: String,
-    code: Option<String>,
+    code: String,
     severity: Severity,
     help: Option<String>,
     source: NamedSource<String>,
@@ -179,7 +179,7 @@ impl Error for Shown<'_> {
 
 impl miette::Diagnostic for Shown<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.code.as_ref().map(|code| Box::new(code) as Box<dyn fmt::Display>)
+        Some(Box::new(&self.code))
     }
 
     fn severity(&self) -> Option<miette::Severity> {
@@ -244,6 +244,18 @@ mod tests {
             step: "[2/2] RUN make -C src".into(),
             place: Some(Box::new(place)),
             exit: Exit::Code(127),
+        };
+        insta::assert_snapshot!(failure(&error.into(), DRAWN));
+    }
+
+    #[test]
+    fn a_failed_pull_shows_its_line_and_its_causes() {
+        let text = "FROM nowhere/app\n";
+        let place = Place { file: "Dockerfile".into(), text: text.into(), span: Span::new(5, 16) };
+        let error = BuildError::Pull {
+            image: "docker.io/nowhere/app:latest".into(),
+            place: Some(Box::new(place)),
+            source: Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)),
         };
         insta::assert_snapshot!(failure(&error.into(), DRAWN));
     }

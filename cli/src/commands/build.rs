@@ -64,7 +64,7 @@ pub struct Args {
     /// The platform to build for [default: the host's]
     #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
     platforms: Vec<String>,
-    /// How many steps may run at once [default: one for each core]
+    /// How many steps may run at once [default: KILN_JOBS, else one for each core]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     /// The network of RUN steps: default, host or none
@@ -79,7 +79,7 @@ pub struct Args {
     /// The size of /dev/shm in RUN steps [default: 64m]
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
-    /// How progress is shown [default: auto]
+    /// How progress is shown [default: KILN_PROGRESS, else auto]
     #[arg(long, value_enum)]
     progress: Option<Progress>,
     /// Show no progress, print only the image id

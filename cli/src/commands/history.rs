@@ -37,7 +37,7 @@ fn drawn(rows: &[HistoryRow], whole: bool, now: i64) -> String {
     let cells = rows.iter().map(|row| {
         let created_by = clean::one_line(&row.created_by);
         [
-            row.layer.map_or_else(|| "<none>".into(), |layer| super::images::short(layer, whole)),
+            row.layer.map_or_else(|| "<none>".into(), |layer| super::images::short(&layer, whole)),
             row.created.map_or_else(|| "unknown".into(), |created| quantity::age(created, now)),
             if whole { created_by } else { clean::fit(&created_by, CREATED_BY_COLUMNS) },
             quantity::size(row.size),

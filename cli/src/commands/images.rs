@@ -45,8 +45,8 @@ fn drawn(images: &[ImageSummary], whole: bool, now: i64) -> String {
         let row = |name: &str| {
             [
                 name.to_owned(),
-                short(image.key, whole),
-                image.image_id.map_or_else(|| "not packed".into(), |id| short(id, whole)),
+                short(&image.key, whole),
+                image.image_id.map_or_else(|| "not packed".into(), |id| short(&id, whole)),
                 image.created.map_or_else(|| "unknown".into(), |created| quantity::age(created, now)),
                 quantity::size(image.size),
                 if image.portable { String::new() } else { "not portable".into() },
@@ -61,7 +61,7 @@ fn drawn(images: &[ImageSummary], whole: bool, now: i64) -> String {
 }
 
 /// An id as tables show it: its algorithm and twelve digits, or the `whole`.
-pub fn short(id: impl ToString, whole: bool) -> String {
+pub fn short(id: &impl ToString, whole: bool) -> String {
     const DIGITS: usize = 12;
     let mut text = id.to_string();
     if !whole && let Some(colon) = text.find(':') {

@@ -24,7 +24,7 @@ mod tests {
 
     #[test]
     fn every_event_is_one_object_on_one_line() {
-        let text = script::rendered(Json, script::failing());
+        let text = script::rendered(Json, &script::failing());
         insta::assert_snapshot!(text);
         for line in text.lines() {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();

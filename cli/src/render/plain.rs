@@ -116,22 +116,22 @@ mod tests {
 
     #[test]
     fn a_successful_build() {
-        insta::assert_snapshot!(script::rendered(Plain::default(), script::successful()));
+        insta::assert_snapshot!(script::rendered(Plain::default(), &script::successful()));
     }
 
     #[test]
     fn a_failing_build() {
-        insta::assert_snapshot!(script::rendered(Plain::default(), script::failing()));
+        insta::assert_snapshot!(script::rendered(Plain::default(), &script::failing()));
     }
 
     #[test]
     fn a_build_in_which_everything_hits() {
-        insta::assert_snapshot!(script::rendered(Plain::default(), script::unchanged()));
+        insta::assert_snapshot!(script::rendered(Plain::default(), &script::unchanged()));
     }
 
     #[test]
     fn a_long_failing_log_is_whole_above_and_shortened_only_where_it_is_repeated() {
-        let text = script::rendered(Plain::default(), script::failing_with_lines(300));
+        let text = script::rendered(Plain::default(), &script::failing_with_lines(300));
         for n in 0..300 {
             assert!(text.contains(&format!("[build 2/3] | line {n}\n")), "line {n} is missing");
         }
@@ -141,6 +141,6 @@ mod tests {
     #[test]
     fn a_step_that_was_never_announced_shows_nothing() {
         let event = Event::StepStarted { step: 9, reason: String::new() };
-        assert_eq!(script::rendered(Plain::default(), vec![event]), "");
+        assert_eq!(script::rendered(Plain::default(), &[event]), "");
     }
 }

@@ -47,11 +47,11 @@ mod tests {
 
     #[test]
     fn success_is_silent() {
-        assert_eq!(script::rendered(Quiet::default(), script::successful()), "");
+        assert_eq!(script::rendered(Quiet::default(), &script::successful()), "");
     }
 
     #[test]
     fn a_failing_step_shows_its_own_output_and_no_other() {
-        insta::assert_snapshot!(script::rendered(Quiet::default(), script::failing()));
+        insta::assert_snapshot!(script::rendered(Quiet::default(), &script::failing()));
     }
 }

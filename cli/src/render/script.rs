@@ -4,9 +4,9 @@ use super::Render;
 use kiln_engine::event::{Counts, Event, StepInfo, Stream, Verdict};
 
 /// What a renderer makes of these events.
-pub fn rendered(mut render: impl Render, events: Vec<Event>) -> String {
+pub fn rendered(mut render: impl Render, events: &[Event]) -> String {
     let mut out = Vec::new();
-    for event in &events {
+    for event in events {
         render.event(event, &mut out).unwrap();
     }
     String::from_utf8(out).unwrap()

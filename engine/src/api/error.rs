@@ -249,6 +249,27 @@ impl BuildError {
         }
     }
 
+    /// A stable name of its kind, as diagnostics have one.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BuildError::Diagnostics { .. } => "Diagnostics",
+            BuildError::Context { .. } => "Context",
+            BuildError::Dockerfile { .. } => "Dockerfile",
+            BuildError::UnknownTarget { .. } => "UnknownTarget",
+            BuildError::InvalidName { .. } => "InvalidName",
+            BuildError::Platform { .. } => "Platform",
+            BuildError::StepFailed { .. } => "StepFailed",
+            BuildError::MissingSource { .. } => "MissingSource",
+            BuildError::MissingSecret { .. } => "MissingSecret",
+            BuildError::Step { .. } => "Step",
+            BuildError::Pull { .. } => "Pull",
+            BuildError::Export { .. } => "Export",
+            BuildError::Store { .. } => "Store",
+            BuildError::Unsupported { .. } => "Unsupported",
+            BuildError::Cancelled => "Cancelled",
+        }
+    }
+
     /// The place in a file that it is about, if there is one.
     pub fn place(&self) -> Option<&Place> {
         match self {

@@ -30,6 +30,14 @@ pub fn parse(text: &str) -> Result<Typed, UsageError> {
     if let [(_, None)] = fields.as_slice() {
         return Ok(Typed { output: Output::Local { dest: text.into() }, names: Vec::new() });
     }
+    // Before its attributes, which kiln does not have either.
+    let mut kinds = fields.iter().filter(|(key, _)| key == "type").filter_map(|(_, value)| value.as_deref());
+    if let Some(kind) = kinds.find(|kind| matches!(*kind, "image" | "registry")) {
+        return Err(UsageError::Unsupported {
+            what: format!("-o type={kind}"),
+            advice: "name the image with -t; to push it, write it with -o type=oci,dest=FILE and use skopeo".into(),
+        });
+    }
     let mut asked = Asked::default();
     for (key, value) in fields {
         let value = value.ok_or_else(|| wrong(&format!("the attribute {key:?} has no value")))?;
@@ -124,15 +132,6 @@ impl Asked {
                 }
                 Some(dest) => Output::Local { dest: dest.into() },
             },
-            "image" | "registry" => {
-                return Err(UsageError::Unsupported {
-                    what: format!("-o type={kind}"),
-                    advice:
-                        "name the image with -t, or write it with -o type=oci,dest=FILE and push that, for instance \
-                             with skopeo"
-                            .into(),
-                });
-            }
             _ => return Err(wrong("the type must be oci, docker, local or tar")),
         };
         Ok(Typed { output, names: self.names })
@@ -202,6 +201,7 @@ mod tests {
             "type=local,dest=a,tar=true",
             "type=tar,dest=a,name=x",
             "type=registry,name=x",
+            "type=image,name=x,push=true",
             "type=other,dest=a",
             "\"type=oci",
         ];

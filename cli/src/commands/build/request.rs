@@ -2,7 +2,7 @@
 //!
 //! Reads the environment through its one door, and nothing else but whether secrets are there.
 
-use super::{Args, Progress, docker_only, output, progress_of, secret};
+use super::{Args, Progress, output, progress_of, secret};
 use crate::environment::{self, Environment};
 use crate::failure::UsageError;
 use crate::session::Session;
@@ -226,6 +226,7 @@ fn source_date_epoch(environment: &Environment) -> Result<Option<i64>, UsageErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::docker_only;
     use crate::testing::{Fake, kiln_with, output_in};
 
     /// The request that reaches the engine.
