@@ -75,4 +75,25 @@ mod tests {
         assert_eq!(unsafe { libc::raise(libc::SIGHUP) }, 0);
         assert!(cancel.is_cancelled());
     }
+
+    #[test]
+    #[ignore = "ends its own process: run by the test below"]
+    fn raises_twice() {
+        catch_interrupts().unwrap();
+        for _ in 0..2 {
+            // SAFETY: the signal is caught, and `raise` has no other precondition.
+            unsafe { libc::raise(libc::SIGTERM) };
+        }
+    }
+
+    #[test]
+    fn the_second_signal_ends_the_program_with_130() {
+        let program = std::env::current_exe().unwrap();
+        let status = std::process::Command::new(program)
+            .args(["--ignored", "--exact", "sys::tests::raises_twice"])
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(130));
+    }
 }

@@ -119,6 +119,23 @@ mod tests {
         assert_eq!(line("cut\x1b]0;endless"), "cut");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_keeps_a_control_character_and_clean_text_stays_as_it_is(text in ".*\\PC*\\x1b?.*") {
+            let clean = line(&text);
+            proptest::prop_assert!(clean.chars().all(|c| c == '\t' || !c.is_control()));
+            proptest::prop_assert_eq!(line(&clean), clean);
+        }
+
+        #[test]
+        fn a_cut_line_never_exceeds_its_width_and_begins_like_the_whole(text in "\\PC*", width in 0usize..40) {
+            let cut = fit(&text, width);
+            let used: usize = cut.chars().filter_map(UnicodeWidthChar::width).sum();
+            proptest::prop_assert!(used <= width);
+            proptest::prop_assert!(text.starts_with(cut.trim_end_matches('…')));
+        }
+    }
+
     #[test]
     fn an_instruction_becomes_one_line() {
         assert_eq!(one_line("RUN <<EOF\n\techo  a\nEOF\n"), "RUN <<EOF echo a EOF");

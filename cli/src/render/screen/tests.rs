@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::render::script::{self, finish, log, start, started};
+use proptest::prelude::*;
 
 const WIDE: Size = Size { columns: 60, rows: 24 };
 
@@ -137,6 +138,44 @@ fn a_block_is_as_narrow_as_its_terminal_for_every_width() {
         for line in screen.block(Duration::from_secs(3), Size { columns, rows: 24 }) {
             assert!(line.width() <= columns, "{line:?} in {columns} columns");
         }
+    }
+}
+
+/// Any event of a build of four steps, in an order that no engine would choose too.
+fn any_event() -> impl Strategy<Value = Event> {
+    let verdict = prop::sample::select(vec![Verdict::Hit, Verdict::Miss, Verdict::Failed, Verdict::Cancelled]);
+    prop_oneof![
+        (0usize..6).prop_map(|step| start(step, "first build")),
+        (0usize..6, "[a-z\r\n日]{0,90}").prop_map(|(step, text)| log(step, &text)),
+        (0usize..6, verdict).prop_map(|(step, verdict)| finish(step, verdict, "", 1.0)),
+        "[a-z]{0,90}".prop_map(|message| Event::Warning { message }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_only_the_block_is_ever_taken_back(
+        events in prop::collection::vec(any_event(), 0..40),
+        columns in prop::collection::vec(30usize..90, 42),
+    ) {
+        let mut screen = Screen::new(false);
+        let mut kept = String::new();
+        let all = std::iter::once(started()).chain(events).chain([script::failed()]);
+        for ((event, columns), second) in all.zip(columns).zip(0..) {
+            let block: usize = screen.painted.iter().map(|width| width.div_ceil(columns).max(1)).sum();
+            screen.event(event, Duration::from_secs(second));
+            let mut bytes = Vec::new();
+            let size = Size { columns, rows: 24 };
+            screen.paint(Duration::from_secs(second), size, &mut bytes).unwrap();
+            let text = String::from_utf8(bytes).unwrap();
+            let erase = format!("\r\x1b[{block}A\x1b[J");
+            let text = if block == 0 { text.as_str() } else { text.strip_prefix(&erase).unwrap() };
+            prop_assert!(!text.contains('\x1b'), "taken back twice: {text:?}");
+            kept.push_str(text);
+            prop_assert_eq!(screen.painted.is_empty(), !screen.is_running());
+        }
+        prop_assert!(screen.painted.is_empty(), "a block is left behind");
+        prop_assert!(kept.ends_with("1 failed, 2 cancelled\n"));
     }
 }
 
