@@ -4,8 +4,10 @@
 
 #![deny(unsafe_code)]
 
+pub mod api;
 pub mod digest;
 pub mod event;
+pub mod graph;
 pub mod key;
 pub mod snapshot;
 pub mod store;

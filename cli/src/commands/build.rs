@@ -1,0 +1,243 @@
+//! `kiln build`: its arguments as typed, and the run from the request to the last line.
+//!
+//! What the arguments mean is [`request`]'s; how events look is the renderers'.
+
+mod csv;
+pub mod docker_only;
+mod metadata;
+mod output;
+mod request;
+mod secret;
+
+use crate::environment;
+use crate::exit::Exit;
+use crate::failure::{Failure, UsageError};
+use crate::render::json::Json;
+use crate::render::plain::Plain;
+use crate::render::quiet::Quiet;
+use crate::render::tty::TtySink;
+use crate::render::{LineSink, Render};
+use crate::session::Session;
+use docker_only::DockerOnly;
+use kiln_engine::api::{BuildError, Outcome};
+use kiln_engine::event::{Counts, Event, Sink};
+use request::{Meaning, Mode};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Its arguments, as typed.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The directory that COPY and ADD read
+    #[arg(value_name = "CONTEXT", default_value = ".")]
+    context: PathBuf,
+    /// The Dockerfile; `-` is standard input [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// A name for the image in the store (repeatable)
+    #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
+    tags: Vec<String>,
+    /// The stage to build [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// A build argument; a bare name takes the environment's value (repeatable)
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    build_args: Vec<String>,
+    /// A label for the image (repeatable)
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// Where the result goes beside the store: `type=oci|docker|local|tar,dest=PATH`, a directory, or `-` for a tar
+    /// on standard output (repeatable)
+    #[arg(short, long = "output", value_name = "OUTPUT")]
+    outputs: Vec<String>,
+    /// Look up no earlier result
+    #[arg(long)]
+    no_cache: bool,
+    /// Look up no earlier result in these stages
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+    /// Ask the registry even for images that the store knows
+    #[arg(long)]
+    pull: bool,
+    /// The platform to build for [default: the host's]
+    #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
+    platforms: Vec<String>,
+    /// How many steps may run at once [default: KILN_JOBS, else one for each core]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// The network of RUN steps: default, host or none
+    #[arg(long, value_name = "MODE", default_value = "default")]
+    network: String,
+    /// A secret for `RUN --mount=type=secret`: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE` (repeatable)
+    #[arg(long = "secret", value_name = "SECRET")]
+    secrets: Vec<String>,
+    /// A line for /etc/hosts of RUN steps: `NAME:ADDRESS` (repeatable)
+    #[arg(long = "add-host", value_name = "HOST")]
+    add_hosts: Vec<String>,
+    /// The size of /dev/shm in RUN steps [default: 64m]
+    #[arg(long, value_name = "SIZE")]
+    shm_size: Option<String>,
+    /// How progress is shown [default: KILN_PROGRESS, else auto]
+    #[arg(long, value_enum)]
+    progress: Option<Progress>,
+    /// Show no progress, print only the image id
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write the image id to a file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Write what the build gave to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+    #[command(flatten)]
+    docker_only: DockerOnly,
+}
+
+/// How progress is shown, as typed.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// tty on a terminal, else plain
+    Auto,
+    /// Running steps with their last lines, on standard error
+    Tty,
+    /// Lines for pipes and logs, on standard error
+    Plain,
+    /// Each event as a JSON object on a line, on standard output
+    #[value(alias = "rawjson")]
+    Json,
+    /// Nothing but a failed step's output; prints the image id
+    Quiet,
+}
+
+impl Args {
+    /// Builds.
+    pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
+        let meaning = request::resolve(self, session)?;
+        if let Some(path) = &meaning.iidfile {
+            // What a script finds after a failed build must not be the id of an earlier one.
+            if let Err(error) = std::fs::remove_file(path)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(Failure::Write { to: path.display().to_string(), source: error });
+            }
+        }
+        let outcome = build(&meaning, session)?;
+        write_results(&meaning, &outcome, session)?;
+        Ok(Exit::Success)
+    }
+}
+
+/// Builds under the renderer that the mode asks for.
+fn build(meaning: &Meaning, session: &Session<'_>) -> Result<Outcome, Failure> {
+    match meaning.mode {
+        Mode::Tty => {
+            let colour = !session.environment.refuses_colour();
+            engine_build(meaning, session, &TtySink::new(session.err.clone(), colour, session.measure))
+        }
+        Mode::Plain => in_lines(meaning, session, LineSink::new(Plain::default(), session.err.clone())).0,
+        Mode::Quiet => in_lines(meaning, session, LineSink::new(Quiet::default(), session.err.clone())).0,
+        Mode::Json => {
+            let (result, written) = in_lines(meaning, session, LineSink::new(Json, session.out.clone()));
+            match (result, written) {
+                // Events are data: a build whose log has a hole is not a success, unless nobody wanted the rest.
+                (Ok(_), Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::stdout(error)),
+                (result, _) => result,
+            }
+        }
+    }
+}
+
+fn in_lines<R: Render>(
+    meaning: &Meaning,
+    session: &Session<'_>,
+    sink: LineSink<R>,
+) -> (Result<Outcome, Failure>, std::io::Result<()>) {
+    (engine_build(meaning, session, &sink), sink.finish())
+}
+
+fn engine_build(meaning: &Meaning, session: &Session<'_>, sink: &dyn Sink) -> Result<Outcome, Failure> {
+    let cancel = (session.catch_interrupts)().map_err(Failure::Signals)?;
+    let sink = Closing { sink, began: Instant::now(), is_closed: AtomicBool::new(false) };
+    let result = session.engine.build(&meaning.request, &sink, &cancel);
+    sink.close(&result);
+    Ok(result?)
+}
+
+/// Makes sure that `build_finished` is the last event and comes once, also where the engine failed before it had a plan.
+struct Closing<'a> {
+    sink: &'a dyn Sink,
+    began: Instant,
+    is_closed: AtomicBool,
+}
+
+impl Sink for Closing<'_> {
+    fn emit(&self, event: Event) {
+        let is_last = matches!(event, Event::BuildFinished { .. });
+        let was_closed =
+            if is_last { self.is_closed.swap(true, Ordering::SeqCst) } else { self.is_closed.load(Ordering::SeqCst) };
+        if !was_closed {
+            self.sink.emit(event);
+        }
+    }
+}
+
+impl Closing<'_> {
+    fn close(&self, result: &Result<Outcome, BuildError>) {
+        let event = match result {
+            Ok(outcome) => Event::BuildFinished {
+                ok: true,
+                image: outcome.image.map(|image| image.to_string()),
+                image_id: outcome.image_id.map(|id| id.to_string()),
+                counts: outcome.counts,
+                duration: outcome.duration,
+                error: None,
+            },
+            Err(error) => Event::BuildFinished {
+                ok: false,
+                image: None,
+                image_id: None,
+                counts: Counts::default(),
+                duration: self.began.elapsed().as_secs_f64(),
+                error: Some(error.to_string()),
+            },
+        };
+        self.emit(event);
+    }
+}
+
+/// Writes what was asked for beside the image.
+fn write_results(meaning: &Meaning, outcome: &Outcome, session: &Session<'_>) -> Result<(), Failure> {
+    let id = outcome.image_id.map(|id| id.to_string());
+    if let (Some(path), Some(id)) = (&meaning.iidfile, &id) {
+        write_file(path, id.as_bytes())?;
+    }
+    if let Some(path) = &meaning.metadata_file {
+        write_file(path, metadata::json(outcome).as_bytes())?;
+    }
+    if meaning.mode == Mode::Quiet
+        && !meaning.request.outputs.iter().any(kiln_engine::api::Output::is_stdout)
+        && let Some(id) = id
+    {
+        session.print(&format!("{id}\n"))?;
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, content).map_err(|source| Failure::Write { to: path.display().to_string(), source })
+}
+
+/// The progress that a variable asks for.
+fn progress_of(session: &Session<'_>) -> Result<Option<Progress>, UsageError> {
+    let Some(value) = session.environment.text(environment::KILN_PROGRESS) else { return Ok(None) };
+    <Progress as clap::ValueEnum>::from_str(&value, true).map(Some).map_err(|_| UsageError::Variable {
+        name: environment::KILN_PROGRESS,
+        value,
+        reason: "it must be auto, tty, plain, json or quiet".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

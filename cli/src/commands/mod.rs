@@ -1,0 +1,64 @@
+//! The commands: each file has a command's arguments, what it does, and its tests.
+
+mod build;
+mod completions;
+mod format;
+mod fsck;
+mod history;
+mod images;
+mod import;
+mod inspect;
+mod prune;
+mod rmi;
+mod tag;
+
+#[cfg(test)]
+pub use build::docker_only;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+use clap::Subcommand;
+
+/// What is to be done.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Build an image from a Dockerfile
+    Build(Box<build::Args>),
+    /// Show the instructions that made an image, the newest first
+    History(history::Args),
+    /// List the images of the store, the newest first
+    Images(images::Args),
+    /// Show all that is known of images
+    Inspect(inspect::Args),
+    /// Make a base image from the archive of a root file system
+    Import(import::Args),
+    /// Give an image another name
+    Tag(tag::Args),
+    /// Take names away from images
+    Rmi(rmi::Args),
+    /// Remove from the store what nothing needs
+    Prune(prune::Args),
+    /// Check everything in the store against its digests
+    Fsck(fsck::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
+        match self {
+            Command::Build(args) => args.run(session),
+            Command::History(args) => args.run(session),
+            Command::Images(args) => args.run(session),
+            Command::Inspect(args) => args.run(session),
+            Command::Import(args) => args.run(session),
+            Command::Tag(args) => args.run(session),
+            Command::Rmi(args) => args.run(session),
+            Command::Prune(args) => args.run(session),
+            Command::Fsck(args) => args.run(session),
+            Command::Completions(args) => args.run(session),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The seam between the commands and the engine.
+//!
+//! Commands know this trait only, so that their tests drive them with an engine that replays a
+//! script. Knows nothing of arguments and nothing of how results are shown.
+
+use kiln_engine::api::{
+    BuildError, Cancel, FsckReport, HistoryRow, ImageDetail, ImageSummary, ImportRequest, ManageError, Outcome,
+    PruneReport, PruneRequest, Removal, Request,
+};
+use kiln_engine::event::Sink;
+use std::path::Path;
+
+/// What the commands need done. `store` is the store's directory; where it does not exist, it is
+/// an empty one. `image` is a name, an id or the beginning of an id, as typed.
+pub trait Engine {
+    /// Builds; everything that happens on the way goes to `sink`, from any thread. Returns
+    /// [`BuildError::Cancelled`] soon after `cancel` was used.
+    fn build(&self, request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outcome, BuildError>;
+
+    /// The instructions that made an image, the newest first.
+    fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError>;
+
+    /// All images, the newest first.
+    fn images(&self, store: &Path) -> Result<Vec<ImageSummary>, ManageError>;
+
+    /// All that is known of one image.
+    fn inspect(&self, store: &Path, image: &str) -> Result<ImageDetail, ManageError>;
+
+    /// Collects what nothing needs.
+    fn prune(&self, request: &PruneRequest) -> Result<PruneReport, ManageError>;
+
+    /// Makes a base image from a root file system.
+    fn import(&self, request: &ImportRequest) -> Result<ImageSummary, ManageError>;
+
+    /// Gives an image one more name, taking it from the image that had it. Returns the completed name.
+    fn tag(&self, store: &Path, image: &str, name: &str) -> Result<String, ManageError>;
+
+    /// Takes a name away, or all names where `image` is an id.
+    fn remove(&self, store: &Path, image: &str) -> Result<Removal, ManageError>;
+
+    /// Reads all of the store again and compares it with its digests.
+    fn fsck(&self, store: &Path, repair: bool) -> Result<FsckReport, ManageError>;
+}
+
+/// The engine of this program.
+#[derive(Debug)]
+pub struct Local;
+
+impl Engine for Local {
+    fn build(&self, _request: &Request, _sink: &dyn Sink, _cancel: &Cancel) -> Result<Outcome, BuildError> {
+        Err(BuildError::Unsupported { what: "building".into(), place: None, advice: None })
+    }
+
+    fn history(&self, _store: &Path, _image: &str) -> Result<Vec<HistoryRow>, ManageError> {
+        Err(unsupported("history"))
+    }
+
+    fn images(&self, _store: &Path) -> Result<Vec<ImageSummary>, ManageError> {
+        Err(unsupported("images"))
+    }
+
+    fn inspect(&self, _store: &Path, _image: &str) -> Result<ImageDetail, ManageError> {
+        Err(unsupported("inspect"))
+    }
+
+    fn prune(&self, _request: &PruneRequest) -> Result<PruneReport, ManageError> {
+        Err(unsupported("prune"))
+    }
+
+    fn import(&self, _request: &ImportRequest) -> Result<ImageSummary, ManageError> {
+        Err(unsupported("import"))
+    }
+
+    fn tag(&self, _store: &Path, _image: &str, _name: &str) -> Result<String, ManageError> {
+        Err(unsupported("tag"))
+    }
+
+    fn remove(&self, _store: &Path, _image: &str) -> Result<Removal, ManageError> {
+        Err(unsupported("rmi"))
+    }
+
+    fn fsck(&self, _store: &Path, _repair: bool) -> Result<FsckReport, ManageError> {
+        Err(unsupported("fsck"))
+    }
+}
+
+fn unsupported(command: &str) -> ManageError {
+    ManageError::Unsupported { what: format!("kiln {command}") }
+}

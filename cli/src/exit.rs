@@ -1,0 +1,40 @@
+//! The exit codes: one closed list, documented in the reference.
+
+/// How the program ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Everything that was asked for is done.
+    Success,
+    /// What was asked for failed; the reason is on standard error.
+    Failure,
+    /// The arguments, or a variable that stands for one, mean nothing; nothing was done.
+    Usage,
+    /// Stopped by an interrupt or a termination signal.
+    Interrupted,
+}
+
+impl Exit {
+    /// Every way, in the order of the reference.
+    pub const ALL: [Exit; 4] = [Exit::Success, Exit::Failure, Exit::Usage, Exit::Interrupted];
+
+    /// The status for the shell.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Success => 0,
+            Exit::Failure => 1,
+            Exit::Usage => 2,
+            // What a shell reports for a program that SIGINT ended: 128 + 2.
+            Exit::Interrupted => 130,
+        }
+    }
+
+    /// What it means, as a sentence for the reference.
+    pub fn doc(self) -> &'static str {
+        match self {
+            Exit::Success => "Everything that was asked for is done.",
+            Exit::Failure => "What was asked for failed; the reason is on standard error.",
+            Exit::Usage => "The arguments, or a variable that stands for one, mean nothing; nothing was done.",
+            Exit::Interrupted => "The build was stopped by Ctrl-C or by a termination signal.",
+        }
+    }
+}

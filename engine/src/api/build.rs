@@ -1,0 +1,127 @@
+//! One build: everything that decides it, and what comes of it.
+//!
+//! A request is complete: the engine reads no environment variable and no argument beside it.
+
+use super::Output;
+use crate::digest::{ImageKey, Sha256};
+use crate::event::Counts;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Everything that one build is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// Where COPY and ADD read.
+    pub context: Context,
+    /// The Dockerfile, relative to the working directory; `None` is `Dockerfile` in the context.
+    pub dockerfile: Option<PathBuf>,
+    /// The stages to build, at most one for now; none is the last stage.
+    pub targets: Vec<String>,
+    /// Build arguments, each name once; a bare name has its value from the environment already.
+    pub build_args: Vec<(String, String)>,
+    /// Labels that are added to the image's, each name once.
+    pub labels: Vec<(String, String)>,
+    /// Names for the image in the store, as typed; the engine checks and completes them.
+    pub tags: Vec<String>,
+    /// Where the result goes beside the store, at most one of them to standard output.
+    pub outputs: Vec<Output>,
+    /// No record is looked up; results are still recorded.
+    pub no_cache: bool,
+    /// Stages whose steps look no record up.
+    pub no_cache_filter: Vec<String>,
+    /// How many steps may run at once; `None` is one for each core.
+    pub jobs: Option<NonZeroUsize>,
+    /// The network of RUN steps that do not name one themselves.
+    pub network: NetworkMode,
+    /// Ask the registry even where the store knows the name.
+    pub pull: bool,
+    /// The platforms to build for, as typed (`linux/arm64`); none is the host's.
+    pub platforms: Vec<String>,
+    /// What `RUN --mount=type=secret` may name, each id once.
+    pub secrets: Vec<Secret>,
+    /// Lines for `/etc/hosts` of RUN steps.
+    pub add_hosts: Vec<HostEntry>,
+    /// Size of `/dev/shm` in RUN steps, in bytes; `None` is 64 MiB.
+    pub shm_size: Option<u64>,
+    /// Seconds since 1970 that stand for every time in the image.
+    pub source_date_epoch: Option<i64>,
+    /// Compute the OCI image id even if nothing else needs it: it costs packing the layers once.
+    pub want_image_id: bool,
+    /// How registries are reached.
+    pub registry: Registry,
+    /// The store's directory; made if it is not there.
+    pub store: PathBuf,
+}
+
+/// Where COPY and ADD read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Context {
+    /// A directory of the host, relative to the working directory.
+    Directory(PathBuf),
+}
+
+/// The network of a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NetworkMode {
+    /// The engine's choice: a network that reaches the outside.
+    #[default]
+    Default,
+    /// The host's own.
+    Host,
+    /// Only loopback.
+    None,
+}
+
+/// A secret and where its value is read when a step needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Secret {
+    /// The name that a mount uses.
+    pub id: String,
+    /// Where the value is.
+    pub source: SecretSource,
+}
+
+/// Where a secret's value is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SecretSource {
+    /// The content of a file, relative to the working directory.
+    File(PathBuf),
+    /// The value of a variable of kiln's own environment.
+    Env(String),
+}
+
+/// One name and its address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostEntry {
+    /// The host name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// How registries are reached.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Registry {
+    /// `HOST[:PORT]` or a URL that is asked in place of Docker Hub.
+    pub mirror: Option<String>,
+    /// The directory of `config.json` with the credentials; `None` where no home is known.
+    pub docker_config: Option<PathBuf>,
+}
+
+/// What a build that succeeded gives.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Outcome {
+    /// The image; `None` where nothing but files was asked for.
+    pub image: Option<ImageKey>,
+    /// Its OCI id, where it was asked for or is known anyway.
+    pub image_id: Option<Sha256>,
+    /// The digest of its OCI manifest, where an output wrote one.
+    pub manifest: Option<Sha256>,
+    /// The names it has now, completed (`docker.io/library/app:latest`).
+    pub names: Vec<String>,
+    /// How the steps ended.
+    pub counts: Counts,
+    /// Wall time in seconds.
+    pub duration: f64,
+}
