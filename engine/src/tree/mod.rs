@@ -1,18 +1,26 @@
 //! File trees as values: what a layer, a context or a base image contains.
 //!
+//! - [`archive`]: recognises archives and unpacks them as ADD does.
+//! - [`disk`]: writes entries below a directory, as overlayfs keeps a layer.
 //! - [`entry`]: one path with everything that an image keeps of it.
 //! - [`codec`]: the canonical encoding, which is also what a tree's digest is taken of.
+//! - [`pack`], [`unpack`]: a layer as the tar that OCI describes, in both directions, over [`mod@tar`].
 //! - [`stat`]: reading an entry's metadata from the disk.
 //! - [`scan`]: a directory of the host as a tree, with a cache of digests.
 //! - [`upper`]: what a step left in its overlay, as a tree.
 //!
 //! Knows nothing of steps, keys or graphs.
 
+pub mod archive;
 pub mod codec;
+pub mod disk;
 pub mod entry;
+pub mod pack;
 pub mod scan;
 pub mod stat;
 pub mod statcache;
+pub mod tar;
+pub mod unpack;
 pub mod upper;
 
 pub use entry::{Entry, Kind, Mtime, TreePath, Xattrs};
