@@ -108,12 +108,12 @@ pub fn write(
             match &entry.kind {
                 Kind::Dir { .. } | Kind::Hardlink { .. } => {}
                 Kind::File { content, .. } => {
-                    let mut file = writer.create(&entry.path, entry.mode)?;
+                    let file = writer.create(&entry.path, entry.mode)?;
                     match bytes {
                         Bytes::Source(path) => {
                             let failed = |source| WriteError::Read { path: path.clone(), source };
                             let from = open(path).map_err(failed)?;
-                            let (_, copied) = disk::copy_file_hashed(&from, &mut file).map_err(failed)?;
+                            let (_, copied) = disk::copy_file_hashed(&from, &file).map_err(failed)?;
                             if copied != *content {
                                 return Err(WriteError::Changed { path: path.clone() });
                             }
@@ -121,7 +121,7 @@ pub fn write(
                         Bytes::Inline(number) => {
                             let text = inline.get(*number).map_or("", |(_, text)| text.as_str());
                             let failed = |source| WriteError::Read { path: entry.path.clone(), source };
-                            file.write_all(text.as_bytes()).map_err(failed)?;
+                            (&file).write_all(text.as_bytes()).map_err(failed)?;
                         }
                         Bytes::None => {}
                     }

@@ -132,7 +132,7 @@ fn expand_from(from: &From, escape: char, globals: &Scope, problems: &mut Vec<Di
     }
     let platform = from.platform.as_ref().and_then(|platform| {
         let text = word(&platform.value, platform.span, escape, globals, problems)?;
-        match text.parse::<Platform>() {
+        match Platform::parse(&text) {
             Ok(platform) => Some(platform),
             Err(error) => {
                 let message = format!("{text:?} is no platform: {error}");

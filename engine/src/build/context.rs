@@ -1,0 +1,186 @@
+//! The build context: the directory that COPY and ADD read, less what the ignore file excludes.
+//!
+//! It is walked at the first COPY that has to know it, and only as far as the plan's sources reach.
+
+use crate::copy::select::{first_part, SourceTree};
+use crate::store::Store;
+use crate::tree::scan::{self, Choice, Options, Owner, ScanError};
+use crate::tree::statcache::StatCache;
+use crate::tree::TreePath;
+use kiln_dsl::ignore::Ignore;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A context.
+pub struct BuildContext {
+    root: PathBuf,
+    ignore: Ignore,
+    /// The ignore file's name for people, if there is one.
+    ignore_file: Option<String>,
+    /// Digest of the ignore file: another one walks other paths.
+    ignore_digest: blake3::Hash,
+    /// The first parts of all sources; `None` where a source reaches anything.
+    reach: Mutex<Option<BTreeSet<TreePath>>>,
+    scanned: Mutex<Option<Arc<SourceTree>>>,
+}
+
+/// An ignore file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// It cannot be opened.
+    #[error("failed to read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line of it is no pattern.
+    #[error("{}: {source}", path.display())]
+    Ignore {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: kiln_dsl::ignore::IgnoreError,
+    },
+}
+
+impl BuildContext {
+    /// The context in the directory `root`, for the Dockerfile at `dockerfile`, whose own ignore file
+    /// goes before the context's.
+    pub fn open(root: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
+        let own = PathBuf::from(format!("{}.dockerignore", dockerfile.display()));
+        let mut found = None;
+        for path in [own, root.join(".dockerignore")] {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => {
+                    found = Some((path, text));
+                    break;
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(source) => return Err(ContextError::Read { path, source }),
+            }
+        }
+        let (ignore, ignore_file, text) = match found {
+            Some((path, text)) => {
+                let ignore = Ignore::parse(&text).map_err(|source| ContextError::Ignore { path: path.clone(), source })?;
+                let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+                (ignore, name, text)
+            }
+            None => (Ignore::default(), None, String::new()),
+        };
+        Ok(BuildContext {
+            root: root.to_path_buf(),
+            ignore,
+            ignore_file,
+            ignore_digest: blake3::hash(text.as_bytes()),
+            reach: Mutex::new(Some(BTreeSet::new())),
+            scanned: Mutex::new(None),
+        })
+    }
+
+    /// Says that a step reads `pattern`.
+    pub fn reaches(&self, pattern: &str) {
+        let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        match (first_part(pattern), reach.as_mut()) {
+            (Some(part), Some(parts)) => {
+                parts.insert(part);
+            }
+            _ => *reach = None,
+        }
+    }
+
+    /// The files that the steps can read.
+    pub fn tree(&self, store: &Store) -> Result<Arc<SourceTree>, ScanError> {
+        let mut scanned = self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = &*scanned {
+            return Ok(tree.clone());
+        }
+        let reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut tree = self.walk(store, reach.as_ref())?;
+        if let Some(parts) = &reach
+            && parts.iter().any(|part| leads_away(&tree, part))
+        {
+            // A link among the sources leads where nothing was read: all of it is read then.
+            tree = self.walk(store, None)?;
+        }
+        let tree = Arc::new(tree);
+        *scanned = Some(tree.clone());
+        Ok(tree)
+    }
+
+    fn walk(&self, store: &Store, reach: Option<&BTreeSet<TreePath>>) -> Result<SourceTree, ScanError> {
+        let filter = |path: &TreePath, is_dir: bool| {
+            if let Some(parts) = reach
+                && path.parent().is_some_and(|parent| parent.is_root())
+                && !parts.contains(path)
+            {
+                return Choice::Skip;
+            }
+            if !self.ignore.excluded(path.as_bytes(), is_dir) {
+                Choice::Keep
+            } else if is_dir && self.ignore.may_reinclude_below(path.as_bytes()) {
+                Choice::Enter
+            } else {
+                Choice::Skip
+            }
+        };
+        let place = self.cache_place(store, reach);
+        // A cache that cannot be read is as good as none.
+        let cache = std::fs::read(&place).map(StatCache::decode).unwrap_or_default();
+        let options = Options { filter: &filter, owner: Owner::Root, cache: Some(&cache), overlay: false };
+        let found = scan::scan(&self.root, &options)?;
+        if let Some(fresh) = found.cache {
+            // Without it the next build reads the files again, and nothing else is lost.
+            let _ = store.write_file(&place, &fresh);
+        }
+        Ok(SourceTree { tree: found.tree, links: found.links })
+    }
+
+    /// The stat cache of exactly this walk.
+    fn cache_place(&self, store: &Store, reach: Option<&BTreeSet<TreePath>>) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt as _;
+        let root = std::fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
+        let mut hasher = blake3::Hasher::new_derive_key("kiln context v1");
+        let mut put = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        put(root.as_os_str().as_bytes());
+        put(self.ignore_digest.as_bytes());
+        for part in reach.into_iter().flatten() {
+            put(part.as_bytes());
+        }
+        store.directory("contexts").join(hasher.finalize().to_hex().as_str())
+    }
+
+    /// Opens a file of the context; no symbolic link is followed.
+    pub fn open_file(&self, path: &TreePath) -> io::Result<File> {
+        let top = rustix::fs::open(&self.root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        Ok(rustix::fs::openat2(&top, path.as_bytes(), flags, Mode::empty(), resolve)?.into())
+    }
+
+    /// The ignore file and its pattern that hide `path`, if it is there.
+    pub fn hidden_by(&self, path: &str) -> Option<(String, String)> {
+        let clean = TreePath::new(path);
+        let there = std::fs::symlink_metadata(self.root.join(clean.display().to_string())).is_ok();
+        let (line, pattern) = self.ignore.matching_line(clean.as_bytes()).filter(|_| there)?;
+        Some((format!("{} line {line}", self.ignore_file.as_deref().unwrap_or(".dockerignore")), pattern.to_owned()))
+    }
+}
+
+/// Whether a link at or below `part` leads outside what was read.
+fn leads_away(source: &SourceTree, part: &TreePath) -> bool {
+    source.tree.below(part).iter().any(|entry| {
+        matches!(entry.kind, crate::tree::Kind::Symlink { .. })
+            && source.resolve(&entry.path).is_ok_and(|real| {
+                source.tree.get(&real).is_none() && !real.is_root() && !real.starts_with(part)
+            })
+    })
+}
