@@ -1,0 +1,273 @@
+//! Physical lines to logical lines: directives, comments, continuations, and the bodies of heredocs on request.
+//!
+//! Owns every rule about line ends. Knows nothing of instructions; whoever asks for a logical line decides whether
+//! a heredoc follows it. One pass, byte slices of the source wherever a logical line is one physical line.
+
+use crate::ast::{Directives, Word};
+use crate::diagnostic::Diagnostic;
+use crate::directive;
+use crate::span::{Span, Spanned};
+use std::borrow::Cow;
+
+/// The longest line in bytes that BuildKit's scanner takes, its line feed not counted.
+const MAX_LINE_BYTES: usize = 65_535;
+
+/// A logical line: its continuations joined, comments and empty lines within it dropped.
+pub(crate) struct Logical<'a> {
+    pub text: Cow<'a, str>,
+    pub map: SourceMap,
+    /// Both counted from 1.
+    pub first_line: u32,
+    pub last_line: u32,
+    /// The whole of it in the source, from its first byte that is no blank.
+    pub span: Span,
+    pub comments: Vec<Word>,
+    /// A line of it was longer than allowed; already reported.
+    pub too_long: bool,
+}
+
+/// Where the bytes of a logical line stand in the source.
+#[derive(Default)]
+pub(crate) struct SourceMap {
+    /// `(offset in the logical line, offset in the source)` of each piece, ascending.
+    pieces: Vec<(usize, usize)>,
+}
+
+impl SourceMap {
+    /// The offset in the source of the byte at `offset`.
+    fn locate(&self, offset: usize) -> usize {
+        let index = self.pieces.partition_point(|&(start, _)| start <= offset).saturating_sub(1);
+        self.pieces.get(index).map_or(0, |&(start, source)| source + (offset - start))
+    }
+
+    /// The span in the source of the range of the logical line.
+    pub fn span(&self, start: usize, end: usize) -> Span {
+        let from = self.locate(start);
+        // The end is behind the last byte, which may stand in an earlier piece than the next one.
+        Span::new(from, if end > start { self.locate(end - 1) + 1 } else { from })
+    }
+}
+
+/// A physical line without its line end.
+struct Physical<'a> {
+    text: &'a str,
+    start: usize,
+    /// Offset behind the line feed.
+    next: usize,
+}
+
+/// The reader of one source text.
+pub(crate) struct Lexer<'a> {
+    source: &'a str,
+    pos: usize,
+    /// Lines read so far.
+    line: u32,
+    in_directives: bool,
+    escape_written: bool,
+    comments: Vec<Word>,
+    pub directives: Directives,
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The body of a heredoc, as written.
+pub(crate) struct Body {
+    pub content: String,
+    pub span: Span,
+    pub terminated: bool,
+}
+
+impl<'a> Lexer<'a> {
+    pub fn new(source: &'a str) -> Self {
+        Lexer {
+            source,
+            pos: if source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 },
+            line: 0,
+            in_directives: true,
+            escape_written: false,
+            comments: Vec::new(),
+            directives: Directives { syntax: None, escape: '\\', check: None },
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// Lines read so far.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// Offset behind the last line read, its line end not counted.
+    pub fn end_of_last_line(&self) -> usize {
+        self.source[..self.pos].trim_end_matches(['\r', '\n']).len()
+    }
+
+    fn physical(&mut self) -> Option<Physical<'a>> {
+        let rest = &self.source[self.pos..];
+        if rest.is_empty() {
+            return None;
+        }
+        let length = rest.find('\n').unwrap_or(rest.len());
+        let start = self.pos;
+        self.pos = (start + length + 1).min(self.source.len());
+        self.line += 1;
+        // Only the carriage returns right before the line feed belong to the line end.
+        Some(Physical { text: rest[..length].trim_end_matches('\r'), start, next: self.pos })
+    }
+
+    /// Reports a line that is too long.
+    fn check_length(&mut self, line: &Physical<'_>) -> bool {
+        let too_long = line.next - line.start > MAX_LINE_BYTES + 1 || line.text.len() > MAX_LINE_BYTES;
+        if too_long {
+            let span = Span::new(line.start, line.start + line.text.len());
+            let message = format!("dockerfile line greater than max allowed size of {MAX_LINE_BYTES}");
+            let help = "continue it on the next line, or put the text into a file";
+            self.diagnostics.push(Diagnostic::error("LineTooLong", span, message).with_help(help));
+        }
+        too_long
+    }
+
+    /// The next logical line that is not empty; the comments before it are gathered on the way.
+    pub fn logical(&mut self) -> Option<Logical<'a>> {
+        loop {
+            let line = self.physical()?;
+            let too_long = self.check_length(&line);
+            let text = line.text.trim_start();
+            let start = line.start + (line.text.len() - text.len());
+            if self.in_directives {
+                self.in_directives = self.directive(text, start);
+                if self.in_directives {
+                    continue;
+                }
+            }
+            if text.starts_with('#') {
+                self.comment(text, start);
+                continue;
+            }
+            match self.without_continuation(text) {
+                None if text.is_empty() => {}
+                None => {
+                    let span = Span::new(start, start + text.len());
+                    return Some(Logical {
+                        text: Cow::Borrowed(text),
+                        map: SourceMap { pieces: vec![(0, start)] },
+                        first_line: self.line,
+                        last_line: self.line,
+                        span,
+                        comments: std::mem::take(&mut self.comments),
+                        too_long,
+                    });
+                }
+                Some(head) => return Some(self.continued(head, start, too_long)),
+            }
+        }
+    }
+
+    /// The logical line that begins with `head` and goes on in the next line.
+    fn continued(&mut self, head: &str, start: usize, mut too_long: bool) -> Logical<'a> {
+        let first_line = self.line;
+        let mut text = head.to_owned();
+        let mut map = SourceMap { pieces: vec![(0, start)] };
+        let mut empty: Option<Span> = None;
+        while let Some(line) = self.physical() {
+            too_long |= self.check_length(&line);
+            let trimmed = line.text.trim_start();
+            if trimmed.starts_with('#') {
+                continue;
+            }
+            if trimmed.is_empty() {
+                empty.get_or_insert(Span::new(line.start, line.start + line.text.len()));
+                continue;
+            }
+            let piece = self.without_continuation(line.text);
+            if text.len() > map.pieces.last().map_or(0, |piece| piece.0) {
+                map.pieces.push((text.len(), line.start));
+            } else if let Some(last) = map.pieces.last_mut() {
+                // The piece before was empty, so its place is this line's.
+                *last = (text.len(), line.start);
+            }
+            text.push_str(piece.unwrap_or(line.text));
+            if piece.is_none() {
+                break;
+            }
+        }
+        if let Some(span) = empty {
+            let message = "empty line within a continued instruction";
+            self.diagnostics.push(
+                Diagnostic::warning("NoEmptyContinuation", span, message)
+                    .with_help("remove the empty line, or write `#` in it; a later Docker will refuse it"),
+            );
+        }
+        Logical {
+            text: Cow::Owned(text),
+            map,
+            first_line,
+            last_line: self.line,
+            span: Span::new(start, self.end_of_last_line()),
+            comments: std::mem::take(&mut self.comments),
+            too_long,
+        }
+    }
+
+    /// The line without the escape character that continues it; `None` if it ends here.
+    ///
+    /// An escape character that another one precedes continues nothing, however many there are.
+    fn without_continuation<'t>(&self, line: &'t str) -> Option<&'t str> {
+        let escape = self.directives.escape;
+        let head = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
+        (!head.ends_with(escape)).then_some(head)
+    }
+
+    /// Keeps a comment for the instruction below; an empty one parts what stands above from it.
+    fn comment(&mut self, text: &str, start: usize) {
+        let body = text[1..].trim();
+        if body.is_empty() {
+            self.comments.clear();
+        } else {
+            let at = start + text.trim_end().len() - body.len();
+            self.comments.push(Spanned::new(body.to_owned(), Span::new(at, at + body.len())));
+        }
+    }
+
+    /// Takes `text` as a directive; `false` if it is none, which ends their zone.
+    fn directive(&mut self, text: &str, start: usize) -> bool {
+        let Some(found) = directive::read(text, "#") else { return false };
+        let at = start + found.offset;
+        let span = Span::new(at, at + found.value.len());
+        let value = Spanned::new(found.value.to_owned(), span);
+        let repeated = match found.kind {
+            directive::Kind::Syntax => self.directives.syntax.replace(value).is_some(),
+            directive::Kind::Check => self.directives.check.replace(value).is_some(),
+            directive::Kind::Escape => {
+                let repeated = std::mem::replace(&mut self.escape_written, true);
+                match found.value {
+                    "\\" => self.directives.escape = '\\',
+                    "`" => self.directives.escape = '`',
+                    other => self.diagnostics.push(Diagnostic::error(
+                        "InvalidEscape",
+                        span,
+                        format!("invalid escape token '{other}' does not match ` or \\"),
+                    )),
+                }
+                repeated
+            }
+        };
+        if repeated {
+            let message = format!("only one {} parser directive can be used", found.name);
+            self.diagnostics.push(Diagnostic::error("DuplicateDirective", span, message));
+        }
+        true
+    }
+
+    /// Reads lines up to and including `terminator`; to the end of the file if there is none.
+    pub fn heredoc_body(&mut self, terminator: &str, chomp: bool) -> Body {
+        let start = self.pos;
+        while let Some(line) = self.physical() {
+            self.check_length(&line);
+            let candidate = if chomp { line.text.trim_start_matches('\t') } else { line.text };
+            if candidate == terminator {
+                let content = self.source[start..line.start].to_owned();
+                return Body { content, span: Span::new(start, line.start), terminated: true };
+            }
+        }
+        Body { content: self.source[start..].to_owned(), span: Span::new(start, self.source.len()), terminated: false }
+    }
+}

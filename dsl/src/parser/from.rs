@@ -1,0 +1,100 @@
+//! FROM and ARG: what opens a stage, and what may stand before the first one.
+//!
+//! Knows nothing of other stages: whether a name is known is the plan's question.
+
+use super::flags::{self, Takes};
+use super::wrong_count;
+use crate::ast::{ArgDecl, From, Word};
+use crate::diagnostic::Diagnostic;
+use crate::keyword::Keyword;
+use crate::raw::Node;
+use crate::span::{Span, Spanned};
+
+/// `FROM [--platform=P] IMAGE [AS NAME]`
+pub(super) fn from(node: &Node, out: &mut Vec<Diagnostic>) -> Option<From> {
+    let flags = flags::read(&node.flags, Keyword::From, &[("platform", Takes::One)], out);
+    let (image, name) = match node.values.as_slice() {
+        [image] => (image, None),
+        [image, as_word, name] if as_word.value.eq_ignore_ascii_case("as") => (image, Some((as_word, name))),
+        values => {
+            let error = wrong_count(node, "FROM requires either one or three arguments".to_owned());
+            let with_name = values.len() == 2 || values.get(1).is_some_and(|word| word.value.len() == 2);
+            let help = if with_name { "write FROM image AS name" } else { "write FROM image, or FROM image AS name" };
+            out.push(error.with_help(help));
+            return None;
+        }
+    };
+    if let Some((as_word, name)) = name {
+        lint(node, as_word, name, out);
+        if !is_stage_name(&name.value) {
+            let message = format!(
+                "invalid name for build stage: {:?}, name can't start with a number or contain symbols",
+                name.value
+            );
+            let help = "use letters, digits, `-`, `_` and `.`, and begin with a letter";
+            out.push(Diagnostic::error("InvalidStageName", name.span, message).with_help(help));
+            return None;
+        }
+    }
+    Some(From { platform: flags?.one("platform"), image: image.clone(), name: name.map(|(_, name)| name.clone()) })
+}
+
+/// `^[a-z][a-z0-9-_.]*$` once in lower case.
+fn is_stage_name(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    lower.starts_with(|c: char| c.is_ascii_lowercase())
+        && lower.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.'))
+}
+
+fn lint(node: &Node, as_word: &Word, name: &Word, out: &mut Vec<Diagnostic>) {
+    if name.value.chars().any(char::is_uppercase) {
+        let message = format!("stage name '{}' should be lowercase", name.value);
+        out.push(Diagnostic::warning("StageNameCasing", name.span, message));
+    }
+    let keyword = &node.keyword.value;
+    let (lower, upper) = (keyword.to_ascii_lowercase(), keyword.to_ascii_uppercase());
+    let same = if *keyword == lower {
+        as_word.value.bytes().all(|b| b.is_ascii_lowercase())
+    } else {
+        *keyword != upper || as_word.value.bytes().all(|b| b.is_ascii_uppercase())
+    };
+    if !same {
+        let message = format!("'{}' and '{keyword}' keywords' casing do not match", as_word.value);
+        out.push(Diagnostic::warning("FromAsCasing", as_word.span, message));
+    }
+}
+
+/// `ARG NAME[=DEFAULT] …`; flags are ignored, as BuildKit does.
+pub(super) fn arg(node: &Node, out: &mut Vec<Diagnostic>) -> Option<Vec<ArgDecl>> {
+    warn_of_flags(node, Keyword::Arg, out);
+    if node.values.is_empty() {
+        out.push(wrong_count(node, "ARG requires at least one argument".to_owned()));
+        return None;
+    }
+    let mut declarations = Vec::with_capacity(node.values.len());
+    for word in &node.values {
+        let Some((name, default)) = word.value.split_once('=') else {
+            declarations.push(ArgDecl { name: word.clone(), default: None });
+            continue;
+        };
+        if name.is_empty() {
+            out.push(Diagnostic::error("BlankName", word.span, "ARG names can not be blank"));
+            return None;
+        }
+        let start = word.span.start as usize;
+        let middle = start + name.len();
+        declarations.push(ArgDecl {
+            name: Spanned::new(name.to_owned(), Span::new(start, middle)),
+            default: Some(Spanned::new(default.to_owned(), Span::new(middle + 1, word.span.end as usize))),
+        });
+    }
+    Some(declarations)
+}
+
+/// Says that flags have no effect where BuildKit takes and ignores them.
+pub(super) fn warn_of_flags(node: &Node, keyword: Keyword, out: &mut Vec<Diagnostic>) {
+    for flag in &node.flags {
+        let message = format!("{keyword} takes no flags; {} has no effect", flag.value);
+        out.push(Diagnostic::warning("IgnoredFlag", flag.span, message));
+    }
+}

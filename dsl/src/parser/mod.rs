@@ -1,0 +1,233 @@
+//! A Dockerfile to its [`Document`]: the typed layer over the nodes of the raw one.
+//!
+//! Never stops at the first error; an instruction that has one is left out of the document. Rules of one instruction
+//! are in the file of its family; rules between instructions (what may stand before the first FROM) are here. What
+//! depends on variables, on other stages or on files is the engine's plan.
+
+mod config;
+mod files;
+mod flags;
+mod from;
+mod onbuild;
+mod run;
+
+use crate::ast::{Command, Directives, Document, Heredoc, Instruction};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::heredoc;
+use crate::keyword::Keyword;
+use crate::raw::{self, Node};
+use crate::suggest;
+
+/// A file as it was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Parsed {
+    /// What is right in it.
+    pub document: Document,
+    /// What is wrong with it, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Parsed {
+    /// Whether any diagnostic is an error; then the document must not be built.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+}
+
+/// An instruction by the rules of lines alone, as BuildKit's parser reports it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RawInstruction {
+    /// The keyword as written.
+    pub cmd: String,
+    /// The keyword of ONBUILD's trigger.
+    pub sub: Option<String>,
+    /// Whether the arguments (the trigger's for ONBUILD) are a JSON array.
+    pub json: bool,
+    /// The flags (the trigger's for ONBUILD), unquoted.
+    pub flags: Vec<String>,
+    /// The arguments (the trigger's for ONBUILD); keys and values of ENV and LABEL alternate.
+    pub value: Vec<String>,
+    /// Whether ENV or LABEL was written without `=`.
+    pub legacy: bool,
+    /// First line, counted from 1.
+    pub first_line: u32,
+    /// Last line, heredoc terminators included.
+    pub last_line: u32,
+    /// The heredocs, bodies as written.
+    pub heredocs: Vec<Heredoc>,
+}
+
+/// A file at the level of lines.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RawParsed {
+    /// The parser directives.
+    pub directives: Directives,
+    /// The instructions, unknown ones included.
+    pub instructions: Vec<RawInstruction>,
+    /// What BuildKit's parser refuses or warns of.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a file to what BuildKit's parser makes of it, before its instructions are checked.
+pub fn parse_raw(text: &str) -> RawParsed {
+    let read = raw::read(text);
+    let instructions = read.nodes.into_iter().map(|node| {
+        let sub = node.trigger.as_ref().map(|trigger| trigger.keyword.value.clone());
+        let (heredocs, first_line, last_line) = (node.heredocs, node.first_line, node.last_line);
+        let cmd = node.keyword.value;
+        let (json, legacy, flags, values) = match node.trigger {
+            Some(inner) => (inner.json, inner.legacy, inner.flags, inner.values),
+            None => (node.json, node.legacy, node.flags, node.values),
+        };
+        let texts = |words: Vec<crate::ast::Word>| words.into_iter().map(|word| word.value).collect();
+        RawInstruction {
+            cmd,
+            sub,
+            json,
+            flags: texts(flags),
+            value: texts(values),
+            legacy,
+            first_line,
+            last_line,
+            heredocs,
+        }
+    });
+    RawParsed { directives: read.directives, instructions: instructions.collect(), diagnostics: read.diagnostics }
+}
+
+/// Reads a file.
+pub fn parse(text: &str) -> Parsed {
+    let read = raw::read(text);
+    let mut diagnostics = read.diagnostics;
+    let mut instructions = Vec::with_capacity(read.nodes.len());
+    // A faulty FROM opens a stage all the same: what follows it is not to blame.
+    let mut in_stage = false;
+    let mut unsure = read.incomplete;
+    for node in read.nodes {
+        let outside = !in_stage && !unsure;
+        match node.kind {
+            Some(Keyword::From) => in_stage = true,
+            Some(Keyword::Arg) => {}
+            Some(kind) if outside => {
+                let message = format!("no build stage in current context: {kind} stands before the first FROM");
+                diagnostics.push(
+                    Diagnostic::error("NoBuildStage", node.span, message)
+                        .with_help("only ARG may stand before the first FROM"),
+                );
+                continue;
+            }
+            Some(_) => {}
+            None => unsure |= suggestion(&node) == Some(Keyword::From.name()),
+        }
+        instructions.extend(instruction(node, &mut diagnostics));
+    }
+    let any_error = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    if let (false, false, Some(last)) = (in_stage, any_error, instructions.last()) {
+        let message = "dockerfile contains no stages to build: it has no FROM";
+        diagnostics.push(
+            Diagnostic::error("NoStages", last.span, message).with_help("add FROM with a base image, or FROM scratch"),
+        );
+    }
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    Parsed { document: Document { directives: read.directives, instructions }, diagnostics }
+}
+
+/// Reads the text of a trigger, as an image's config keeps it, with the default escape character.
+///
+/// Heredocs are part of the text. Spans and lines count within the text.
+///
+/// # Errors
+/// All that is wrong with it; a text that holds no instruction or more than one is wrong too.
+pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<Diagnostic>> {
+    let read = raw::read(text);
+    let mut diagnostics = read.diagnostics;
+    let mut found: Vec<Instruction> = Vec::new();
+    for node in read.nodes {
+        found.extend(instruction(node, &mut diagnostics));
+    }
+    diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
+    match (found.pop(), found.is_empty(), diagnostics.is_empty()) {
+        (Some(one), true, true) => Ok(one),
+        (Some(extra), false, true) => {
+            Err(vec![Diagnostic::error("InvalidTrigger", extra.span, "an ONBUILD trigger holds one instruction")])
+        }
+        _ => Err(diagnostics),
+    }
+}
+
+/// The typed form of a node; `None` if it is wrong, which is then among the diagnostics.
+fn instruction(node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruction> {
+    let Some(kind) = node.kind else {
+        let name = &node.keyword.value;
+        let error = Diagnostic::error("UnknownInstruction", node.keyword.span, format!("unknown instruction: {name}"));
+        diagnostics.push(match suggestion(&node) {
+            Some(nearest) => error.with_help(format!("did you mean {nearest}?")),
+            None if name.contains('=') || name.starts_with('-') || name.contains("&&") => {
+                error.with_help("if this line continues the one above, that one must end in the escape character")
+            }
+            None => error,
+        });
+        return None;
+    };
+    let mut heredocs = chomped(&node.heredocs);
+    let command = match kind {
+        Keyword::From => from::from(&node, diagnostics).map(Command::From),
+        Keyword::Arg => from::arg(&node, diagnostics).map(Command::Arg),
+        Keyword::Env => config::assignments(&node, kind, diagnostics).map(Command::Env),
+        Keyword::Label => config::assignments(&node, kind, diagnostics).map(Command::Label),
+        Keyword::Run => run::run(&node, diagnostics).map(Command::Run),
+        Keyword::Copy => files::copy(&node, &mut heredocs, diagnostics).map(Command::Copy),
+        Keyword::Add => files::add(&node, &mut heredocs, diagnostics).map(Command::Add),
+        Keyword::Workdir => config::single(&node, kind, diagnostics).map(Command::Workdir),
+        Keyword::User => config::single(&node, kind, diagnostics).map(Command::User),
+        Keyword::Maintainer => config::maintainer(&node, diagnostics).map(Command::Maintainer),
+        Keyword::StopSignal => config::stop_signal(&node, diagnostics).map(Command::StopSignal),
+        Keyword::Cmd => run::plain(&node, kind, diagnostics).map(Command::Cmd),
+        Keyword::Entrypoint => run::plain(&node, kind, diagnostics).map(Command::Entrypoint),
+        Keyword::Shell => run::shell(&node, diagnostics).map(Command::Shell),
+        Keyword::Expose => config::expose(&node, diagnostics).map(Command::Expose),
+        Keyword::Volume => config::volume(&node, diagnostics).map(Command::Volume),
+        Keyword::Healthcheck => run::healthcheck(&node, diagnostics).map(Command::Healthcheck),
+        Keyword::OnBuild => {
+            let mut node = node;
+            let command = onbuild::onbuild(&mut node, diagnostics).map(Command::OnBuild)?;
+            return Some(finish(node, heredocs, command));
+        }
+    }?;
+    Some(finish(node, heredocs, command))
+}
+
+fn finish(node: Node, heredocs: Vec<Heredoc>, command: Command) -> Instruction {
+    Instruction {
+        span: node.span,
+        first_line: node.first_line,
+        last_line: node.last_line,
+        keyword: node.keyword,
+        original: node.original,
+        flags: node.flags,
+        value: node.values.into_iter().map(|word| word.value).collect(),
+        json: node.json,
+        heredocs,
+        comments: node.comments,
+        command,
+    }
+}
+
+/// The heredocs with the tabs of `<<-` stripped.
+fn chomped(heredocs: &[Heredoc]) -> Vec<Heredoc> {
+    let strip = |heredoc: &Heredoc| Heredoc {
+        content: if heredoc.chomp { heredoc::chomp(&heredoc.content) } else { heredoc.content.clone() },
+        ..heredoc.clone()
+    };
+    heredocs.iter().map(strip).collect()
+}
+
+fn suggestion(node: &Node) -> Option<&'static str> {
+    suggest::nearest(&node.keyword.value, Keyword::names())
+}
+
+/// Reports that an instruction has too few or too many arguments.
+fn wrong_count(node: &Node, message: String) -> Diagnostic {
+    let span = node.values.first().map_or(node.keyword.span, |first| first.span);
+    Diagnostic::error("WrongArgumentCount", span, message)
+}

@@ -1,0 +1,274 @@
+//! Logical lines to nodes: what BuildKit's parser reports of a file, before any instruction's own rules.
+//!
+//! Accepts what BuildKit's parser accepts, unknown instructions included; the typed layer in [`crate::parser`] judges
+//! them. Reads on after an error and leaves the faulty instruction out.
+
+use crate::ast::{Directives, Heredoc, Word};
+use crate::diagnostic::Diagnostic;
+use crate::heredoc;
+use crate::json::{self, Array};
+use crate::keyword::Keyword;
+use crate::lexer::{Lexer, Logical, SourceMap};
+use crate::span::{Span, Spanned};
+use crate::split::{self, Piece};
+use std::ops::Range;
+
+/// An instruction by the rules of lines alone.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// From the keyword to the end of the last line.
+    pub span: Span,
+    pub first_line: u32,
+    pub last_line: u32,
+    pub keyword: Word,
+    /// `None` for an unknown instruction.
+    pub kind: Option<Keyword>,
+    pub original: String,
+    pub flags: Vec<Word>,
+    pub values: Vec<Word>,
+    pub json: bool,
+    /// `ENV key value`, without `=`.
+    pub legacy: bool,
+    /// What ONBUILD holds.
+    pub trigger: Option<Box<Node>>,
+    /// Bodies as written, tabs not yet stripped.
+    pub heredocs: Vec<Heredoc>,
+    pub comments: Vec<Word>,
+}
+
+/// A file as nodes.
+pub(crate) struct Nodes {
+    pub nodes: Vec<Node>,
+    pub directives: Directives,
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether an instruction was left out.
+    pub incomplete: bool,
+}
+
+/// Reads a whole file.
+pub(crate) fn read(source: &str) -> Nodes {
+    let mut lexer = Lexer::new(source);
+    let mut nodes = Vec::new();
+    let mut incomplete = false;
+    while let Some(line) = lexer.logical() {
+        let escape = lexer.directives.escape;
+        let read = LineReader { text: &line.text, map: &line.map, escape }.node(0..line.text.len(), false);
+        let takes_heredocs = match &read {
+            Ok(node) => takes_heredocs(node) && line.text.contains("<<"),
+            Err(_) => false,
+        };
+        match read {
+            Err(diagnostic) => {
+                lexer.diagnostics.push(diagnostic);
+                incomplete = true;
+            }
+            Ok(_) if line.too_long => incomplete = true,
+            Ok(mut node) => {
+                if takes_heredocs && !bodies(&mut lexer, &line, &mut node) {
+                    incomplete = true;
+                    continue;
+                }
+                node.span = Span { start: node.span.start, end: line.span.end.max(node.span.end) };
+                if !node.heredocs.is_empty() {
+                    node.span.end = Span::new(lexer.end_of_last_line(), 0).start;
+                }
+                node.first_line = line.first_line;
+                node.last_line = lexer.line().max(line.last_line);
+                node.comments = line.comments;
+                nodes.push(node);
+            }
+        }
+    }
+    if nodes.is_empty() && !incomplete {
+        let message = if source.trim_start_matches('\u{feff}').trim().is_empty() {
+            "the Dockerfile cannot be empty"
+        } else {
+            "file with no instructions"
+        };
+        let help = "a Dockerfile needs at least one FROM";
+        lexer.diagnostics.push(Diagnostic::error("EmptyFile", Span::new(0, source.len()), message).with_help(help));
+    }
+    Nodes { nodes, directives: lexer.directives, diagnostics: lexer.diagnostics, incomplete }
+}
+
+/// Whether heredocs may follow the node.
+fn takes_heredocs(node: &Node) -> bool {
+    let inner = node.trigger.as_deref().unwrap_or(node);
+    inner.kind.is_some_and(Keyword::takes_heredocs) && !inner.json
+}
+
+/// Reads the bodies of the heredocs that `line` announces; `false` if one does not end.
+fn bodies(lexer: &mut Lexer<'_>, line: &Logical<'_>, node: &mut Node) -> bool {
+    for head in heredoc::in_line(&line.text) {
+        let body = lexer.heredoc_body(&head.name, head.chomp);
+        if !body.terminated {
+            let message = format!("unterminated heredoc: no line holds only '{}'", head.name);
+            let mut error = Diagnostic::error("UnterminatedHeredoc", line.span, message);
+            if let Some(at) = near_miss(&body.content, &head.name, head.chomp) {
+                let start = body.span.start as usize + at;
+                error = error
+                    .with_related(Span::new(start, start + head.name.len()), "this line holds more than the word")
+                    .with_help("the word that ends a heredoc stands alone on its line, without blanks");
+            }
+            lexer.diagnostics.push(error);
+            return false;
+        }
+        node.heredocs.push(Heredoc {
+            name: head.name,
+            descriptor: head.descriptor,
+            expand: head.expand,
+            chomp: head.chomp,
+            content: body.content,
+            span: body.span,
+        });
+    }
+    true
+}
+
+/// The place of a line that would end the heredoc but for blanks.
+fn near_miss(content: &str, name: &str, chomp: bool) -> Option<usize> {
+    let mut at = 0;
+    for line in content.split_inclusive('\n') {
+        let bare = line.trim();
+        if bare == name && !chomp
+            || bare == name && line.trim_start_matches('\t').trim_end_matches(['\r', '\n']) != name
+        {
+            return Some(at + line.len() - line.trim_start().len());
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// What is needed to make nodes of a logical line.
+struct LineReader<'l> {
+    text: &'l str,
+    map: &'l SourceMap,
+    escape: char,
+}
+
+impl LineReader<'_> {
+    fn word(&self, (text, range): Piece) -> Word {
+        Spanned::new(text, self.map.span(range.start, range.end))
+    }
+
+    fn error(&self, code: &'static str, range: &Range<usize>, message: String) -> Diagnostic {
+        Diagnostic::error(code, self.map.span(range.start, range.end), message)
+    }
+
+    /// The node of the instruction in `range`. `nested` says that it is a trigger already: the trigger of a trigger is
+    /// never allowed, so it is not read, and no file can make this recurse further.
+    fn node(&self, range: Range<usize>, nested: bool) -> Result<Node, Diagnostic> {
+        let (keyword, rest) = split::keyword(self.text, range.clone());
+        let (flags, args) = split::flags(self.text, rest, self.escape);
+        let keyword_text = self.text[keyword.clone()].to_owned();
+        let kind = Keyword::parse(&keyword_text);
+        let mut node = Node {
+            span: self.map.span(range.start, range.end),
+            first_line: 0,
+            last_line: 0,
+            keyword: self.word((keyword_text, keyword)),
+            kind,
+            original: self.text[range].to_owned(),
+            flags: flags.into_iter().map(|flag| self.word(flag)).collect(),
+            values: Vec::new(),
+            json: false,
+            legacy: false,
+            trigger: None,
+            heredocs: Vec::new(),
+            comments: Vec::new(),
+        };
+        let Some(kind) = kind else {
+            node.values = vec![self.word((String::new(), args.start..args.start))];
+            return Ok(node);
+        };
+        match kind {
+            Keyword::Add | Keyword::Copy | Keyword::Volume => {
+                if !self.json(&mut node, &args)? {
+                    self.words(&mut node, split::blank_delimited(self.text, args));
+                }
+            }
+            Keyword::Cmd | Keyword::Entrypoint | Keyword::Run | Keyword::Shell => {
+                if !self.json(&mut node, &args)? {
+                    self.whole(&mut node, args);
+                }
+            }
+            Keyword::Healthcheck => {
+                let text = &self.text[args.clone()];
+                let end = text.find(char::is_whitespace).unwrap_or(text.len());
+                let command = split::trimmed(self.text, args.start + end..args.end);
+                self.whole(&mut node, args.start..args.start + end);
+                if !self.json(&mut node, &command)? {
+                    self.whole(&mut node, command);
+                }
+            }
+            Keyword::Expose | Keyword::From => self.words(&mut node, split::blank_delimited(self.text, args)),
+            Keyword::Maintainer | Keyword::StopSignal | Keyword::User | Keyword::Workdir => self.whole(&mut node, args),
+            Keyword::Arg => self.words(&mut node, split::quoted(self.text, args, self.escape)),
+            Keyword::Env | Keyword::Label => self.assignments(&mut node, kind, args)?,
+            Keyword::OnBuild if args.is_empty() || nested => {}
+            Keyword::OnBuild => node.trigger = Some(Box::new(self.node(args, true)?)),
+        }
+        Ok(node)
+    }
+
+    fn words(&self, node: &mut Node, pieces: Vec<Piece>) {
+        node.values.extend(pieces.into_iter().map(|piece| self.word(piece)));
+    }
+
+    /// The whole of the arguments as one value, if there are any.
+    fn whole(&self, node: &mut Node, args: Range<usize>) {
+        if !args.is_empty() {
+            node.values.push(self.word((self.text[args.clone()].to_owned(), args)));
+        }
+    }
+
+    /// Takes the arguments as a JSON array; `false` if they are none.
+    fn json(&self, node: &mut Node, args: &Range<usize>) -> Result<bool, Diagnostic> {
+        match json::array(&self.text[args.clone()]) {
+            Array::NotJson => Ok(false),
+            Array::NotStrings => {
+                let message = "when using JSON array syntax, arrays must be comprised of strings only";
+                Err(self
+                    .error("JsonNotStrings", args, message.to_owned())
+                    .with_help("put each item in double quotes, or write the command without brackets"))
+            }
+            Array::Strings(items) => {
+                node.json = true;
+                let pieces = items.into_iter().map(|(text, from, to)| (text, args.start + from..args.start + to));
+                self.words(node, pieces.collect());
+                Ok(true)
+            }
+        }
+    }
+
+    /// `key=value …`, or the old `key value` with one pair.
+    fn assignments(&self, node: &mut Node, kind: Keyword, args: Range<usize>) -> Result<(), Diagnostic> {
+        let words = split::quoted(self.text, args.clone(), self.escape);
+        let Some(first) = words.first() else { return Ok(()) };
+        if !first.0.contains('=') {
+            let (key, value) = split::keyword(self.text, args.clone());
+            if value.is_empty() {
+                return Err(self
+                    .error("MissingValue", &args, format!("{kind} must have two arguments"))
+                    .with_help(format!("write {kind} {}=value", &self.text[key])));
+            }
+            node.legacy = true;
+            self.whole(node, key);
+            self.whole(node, value);
+            return Ok(());
+        }
+        for (text, range) in words {
+            let Some((key, value)) = text.split_once('=') else {
+                let message = format!("Syntax error - can't find = in {text:?}. Must be of the form: name=value");
+                return Err(self
+                    .error("MissingEquals", &range, message)
+                    .with_help("quote the value if it holds blanks"));
+            };
+            let middle = range.start + key.len();
+            node.values.push(self.word((key.to_owned(), range.start..middle)));
+            node.values.push(self.word((value.to_owned(), middle + 1..range.end)));
+        }
+        Ok(())
+    }
+}
