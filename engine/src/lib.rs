@@ -11,4 +11,5 @@ pub mod graph;
 pub mod key;
 pub mod snapshot;
 pub mod store;
+pub mod sandbox;
 pub mod tree;

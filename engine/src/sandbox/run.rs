@@ -1,0 +1,188 @@
+//! The builder's side of one execution: starts it, passes on what it prints, stops it, and says how it ended.
+
+use super::cancel::Cancel;
+use super::child::Child;
+use super::error::{Action, Error};
+use super::host::Host;
+use super::launch::Launch;
+use super::program::{Program, compile};
+use super::report::{MESSAGE_BYTES, Report, Stage};
+use super::spec::{Exit, Network, Spec};
+use super::sys::{self, Side};
+use crate::event::Stream;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, pidfd_send_signal};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// How much output is read at once, in bytes: what a pipe holds.
+const OUTPUT_BYTES: usize = 64 * 1024;
+
+/// Runs one command in a sandbox and waits for it. `output` gets what it prints, as it comes.
+///
+/// The caller is root, or has called [`super::enter_user_namespace`]. When this returns, nothing of the
+/// step runs any more, and what it changed is in `spec.upper`.
+///
+/// # Errors
+/// When the sandbox cannot be made, the command cannot be started, or `cancel` was used. A command that
+/// fails is no error.
+pub fn run(spec: &Spec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) -> Result<Exit, Error> {
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let host = Host::get()?;
+    let program = compile(spec, host, &resolv_conf(spec.network)?)?;
+    let launch = Launch::new(spec, host)?;
+    let network = if spec.network == Network::None { libc::CLONE_NEWNET } else { 0 };
+
+    let (stdout, to_stdout) = pipe()?;
+    let (stderr, to_stderr) = pipe()?;
+    let (status, to_status) = pipe()?;
+    let mut inside = Child::new(&program, &launch, [to_stdout, to_stderr, to_status], host.arguments.clone());
+    // SAFETY: the child does nothing but `Child::main`, which keeps the promise and does not return.
+    let child = match unsafe { sys::fork(sys::NAMESPACES | network) } {
+        Ok(Side::Parent { child, .. }) => child,
+        // SAFETY: this is the child.
+        Ok(Side::Child) => unsafe { inside.main() },
+        Err(errno) => return Err(Error::host("create the namespaces of a step")(errno)),
+    };
+    // The writing ends: only the child has them now, so that their closing tells of its end.
+    drop(inside);
+    let running = Running { child, streams: [(Stream::Stdout, stdout), (Stream::Stderr, stderr)], status };
+    let (report, cancelled) = running.finish(output, cancel)?;
+    match report {
+        // The command had ended before it could be stopped; yet what it left may not be complete.
+        _ if cancelled => Err(Error::Cancelled),
+        Some(Report::Exited(code)) => Ok(Exit::Code(code)),
+        Some(Report::Signalled(signal)) => Ok(Exit::Signal(signal)),
+        Some(Report::Op { index, errno, text }) => Err(failed_op(&program, index, errno, text)),
+        Some(Report::Launch { stage, errno }) => Err(failed_launch(spec, stage, errno)),
+        None => Err(Error::Lost),
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(Error::host("make a pipe"))
+}
+
+/// What the step finds in `/etc/resolv.conf`: the builder's where it shares its network, nothing where
+/// there is nobody to ask.
+fn resolv_conf(network: Network) -> Result<Vec<u8>, Error> {
+    if network == Network::None {
+        return Ok(Vec::new());
+    }
+    match std::fs::read("/etc/resolv.conf") {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(Error::Host { doing: "read /etc/resolv.conf", source }),
+    }
+}
+
+struct Running {
+    child: OwnedFd,
+    streams: [(Stream, OwnedFd); 2],
+    status: OwnedFd,
+}
+
+impl Running {
+    /// Passes on output until the sandbox is gone, then collects it.
+    fn finish(
+        self,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &Cancel,
+    ) -> Result<(Option<Report>, bool), Error> {
+        let relayed = self.relay(output, cancel);
+        if relayed.is_err() {
+            // It cannot be followed any more, so it must not go on. It may have ended already.
+            let _ = pidfd_send_signal(&self.child, Signal::KILL);
+        }
+        sys::wait(self.child.as_fd()).map_err(Error::host("wait for a step"))?;
+        relayed
+    }
+
+    fn relay(&self, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) -> Result<(Option<Report>, bool), Error> {
+        let mut buffer = vec![0; OUTPUT_BYTES];
+        let mut message = [0; MESSAGE_BYTES];
+        let (mut report, mut cancelled) = (None, false);
+        // Indices: the two streams, the status, the cancellation. A pipe is done when nobody can write it.
+        let mut open = [true; 4];
+        while open[..3].contains(&true) {
+            let fds = [self.streams[0].1.as_fd(), self.streams[1].1.as_fd(), self.status.as_fd(), cancel.as_fd()];
+            let ready = wait_for(&fds, &open)?;
+            for (index, (stream, fd)) in self.streams.iter().enumerate() {
+                if ready[index] {
+                    let count = read(fd.as_fd(), &mut buffer)?;
+                    open[index] = count > 0;
+                    if count > 0 {
+                        output(*stream, &buffer[..count]);
+                    }
+                }
+            }
+            if ready[2] {
+                open[2] = read(self.status.as_fd(), &mut message)? == MESSAGE_BYTES;
+                // The first one counts: a process that failed to start also ends.
+                report = report.or_else(|| if open[2] { Report::decode(&message) } else { None });
+            }
+            if ready[3] {
+                open[3] = false;
+                cancelled = true;
+                // Everything in a PID namespace dies with its first process. It may have ended already.
+                let _ = pidfd_send_signal(&self.child, Signal::KILL);
+            }
+        }
+        Ok((report, cancelled))
+    }
+}
+
+/// Which of the open descriptors have something to read, or are closed on the other side.
+fn wait_for(fds: &[BorrowedFd<'_>; 4], open: &[bool; 4]) -> Result<[bool; 4], Error> {
+    let asked: Vec<usize> = (0..fds.len()).filter(|index| open[*index]).collect();
+    let mut polled: Vec<_> = asked.iter().map(|index| PollFd::from_borrowed_fd(fds[*index], PollFlags::IN)).collect();
+    loop {
+        match poll(&mut polled, None) {
+            Err(Errno::INTR) => {}
+            answer => {
+                answer.map_err(Error::host("wait for a step's output"))?;
+                break;
+            }
+        }
+    }
+    let mut ready = [false; 4];
+    for (index, fd) in asked.iter().zip(&polled) {
+        ready[*index] = !fd.revents().is_empty();
+    }
+    Ok(ready)
+}
+
+fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Error> {
+    loop {
+        match rustix::io::read(fd, &mut *buffer) {
+            Err(Errno::INTR) => {}
+            answer => return answer.map_err(Error::host("read a step's output")),
+        }
+    }
+}
+
+fn failed_op(program: &Program, index: usize, errno: i32, text: String) -> Error {
+    let Some(op) = program.ops.get(index) else { return Error::Lost };
+    let (action, path) = op.subject();
+    let detail = (!text.is_empty()).then_some(text);
+    Error::Setup { action, path, detail, source: io::Error::from_raw_os_error(errno) }
+}
+
+fn failed_launch(spec: &Spec, stage: Stage, errno: i32) -> Error {
+    let program = spec.argv.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let source = io::Error::from_raw_os_error(errno);
+    let (action, path) = match stage {
+        Stage::Exec => return Error::Exec { program, source },
+        Stage::Workdir => (Action::EnterWorkdir, spec.cwd.clone()),
+        Stage::User => (Action::BecomeUser, format!("{}:{}", spec.user.uid, spec.user.gid).into()),
+        Stage::Capabilities => (Action::DropCapabilities, PathBuf::from(program)),
+        Stage::Filter => (Action::FilterCalls, PathBuf::from(program)),
+        Stage::Descriptors | Stage::Spawn => (Action::Spawn, PathBuf::from(program)),
+    };
+    Error::Setup { action, path, detail: None, source }
+}
