@@ -136,7 +136,8 @@ impl Asker<'_> {
             429 => return Err(Kind::RateLimited { host, detail: String::new(), retry_after: None }),
             status => return Err(Kind::Status { host, status, what, detail: String::new() }),
         }
-        let unusable = |detail: &str| Kind::Malformed { what: format!("the token of {host}"), detail: detail.to_owned() };
+        let unusable =
+            |detail: &str| Kind::Malformed { what: format!("the token of {host}"), detail: detail.to_owned() };
         // What stands in a broken token answer is not repeated: it may be the token.
         let answer: TokenAnswer =
             serde_json::from_slice(&body.unwrap_or_default()).map_err(|_| unusable("it is not the expected JSON"))?;

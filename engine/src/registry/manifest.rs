@@ -3,7 +3,10 @@
 //! Formats: OCI image-spec 1.1 and Docker's image manifest, version 2, schema 2. Knows nothing of where the bytes come from;
 //! their digests are checked by those who fetch them.
 
-use super::{error::{Kind, clean}, platform::Platform};
+use super::{
+    error::{Kind, clean},
+    platform::Platform,
+};
 use crate::digest::Sha256;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -149,12 +152,14 @@ impl RawDescriptor {
 /// and as an image is refused (CVE-2021-41190).
 pub(super) fn parse(bytes: &[u8], content_type: &str) -> Result<(Manifest, String), Kind> {
     let malformed = |detail: String| Kind::Malformed { what: "the manifest".to_owned(), detail };
-    let document: Document = serde_json::from_slice(bytes)
-        .map_err(|error| malformed(format!("line {}, column {}: {}", error.line(), error.column(), clean(&error.to_string()))))?;
+    let document: Document = serde_json::from_slice(bytes).map_err(|error| {
+        malformed(format!("line {}, column {}: {}", error.line(), error.column(), clean(&error.to_string())))
+    })?;
     let content_type = content_type.split(';').next().unwrap_or_default().trim();
     let is_schema1 = |text: &str| text.starts_with("application/vnd.docker.distribution.manifest.v1+");
     let stated = document.media_type.as_deref().filter(|text| !text.is_empty());
-    if document.schema_version == Some(1) || document.fs_layers.is_some() || is_schema1(stated.unwrap_or(content_type)) {
+    if document.schema_version == Some(1) || document.fs_layers.is_some() || is_schema1(stated.unwrap_or(content_type))
+    {
         return Err(Kind::Schema1);
     }
     let media_type = match stated {
@@ -272,7 +277,9 @@ mod tests {
             assert!(matches!(manifest, Manifest::Image { layers, .. } if layers[0].1 == expected), "{media_type}");
         }
         let encrypted = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
-        assert!(matches!(parsed(&image("", encrypted), ""), Err(Kind::Unsupported { media_type, .. }) if media_type == encrypted));
+        assert!(
+            matches!(parsed(&image("", encrypted), ""), Err(Kind::Unsupported { media_type, .. }) if media_type == encrypted)
+        );
     }
 
     #[test]
@@ -312,7 +319,10 @@ mod tests {
     #[test]
     fn what_is_no_image_is_told_apart() {
         let schema1 = r#"{"schemaVersion":1,"name":"a","fsLayers":[{"blobSum":"x"}]}"#;
-        assert!(matches!(parsed(schema1, "application/vnd.docker.distribution.manifest.v1+prettyjws"), Err(Kind::Schema1)));
+        assert!(matches!(
+            parsed(schema1, "application/vnd.docker.distribution.manifest.v1+prettyjws"),
+            Err(Kind::Schema1)
+        ));
         let chart = image("", "x").replace(OCI_CONFIG, "application/vnd.cncf.helm.config.v1+json");
         assert!(matches!(parsed(&chart, ""), Err(Kind::Unsupported { .. })));
         assert!(matches!(parsed("<html>", "text/html"), Err(Kind::Malformed { .. })));
@@ -323,9 +333,14 @@ mod tests {
 
     #[test]
     fn a_config_gives_its_platform_and_diff_ids() {
-        let text = format!(r#"{{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{{"type":"layers","diff_ids":["{DIGEST}"]}}}}"#);
+        let text = format!(
+            r#"{{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{{"type":"layers","diff_ids":["{DIGEST}"]}}}}"#
+        );
         let config = parse_config(text.as_bytes()).unwrap();
-        assert_eq!(config, Config { platform: Some(Platform::new("linux", "arm64", None)), diff_ids: vec![Sha256::of(b"")] });
+        assert_eq!(
+            config,
+            Config { platform: Some(Platform::new("linux", "arm64", None)), diff_ids: vec![Sha256::of(b"")] }
+        );
         assert_eq!(parse_config(b"{}").unwrap(), Config { platform: None, diff_ids: vec![] });
         assert!(parse_config(br#"{"rootfs":{"diff_ids":["x"]}}"#).is_err());
         assert!(parse_config(b"[").is_err());

@@ -108,7 +108,8 @@ impl Client {
             (Some(digest), _) => self.manifest(source, repository, &digest.to_string(), Some(digest))?,
             (None, tag) => {
                 let tag = tag.unwrap_or("latest");
-                self.manifest(source, repository, tag, None).map_err(|kind| self.with_similar(source, reference, kind))?
+                self.manifest(source, repository, tag, None)
+                    .map_err(|kind| self.with_similar(source, reference, kind))?
             }
         };
         let mut index_digest = None;
@@ -147,7 +148,13 @@ impl Client {
     }
 
     /// Fetches a manifest by tag or digest.
-    fn manifest(&self, source: &Source, repository: &str, name: &str, expected: Option<Sha256>) -> Result<Document, Kind> {
+    fn manifest(
+        &self,
+        source: &Source,
+        repository: &str,
+        name: &str,
+        expected: Option<Sha256>,
+    ) -> Result<Document, Kind> {
         let what = match expected {
             Some(_) => format!("the manifest {name}"),
             None => format!("tag {name:?} of {repository}"),
@@ -188,7 +195,12 @@ impl Client {
         }
     }
 
-    fn config(&self, source: &Source, repository: &str, config: &Descriptor) -> Result<(Vec<u8>, manifest::Config), Kind> {
+    fn config(
+        &self,
+        source: &Source,
+        repository: &str,
+        config: &Descriptor,
+    ) -> Result<(Vec<u8>, manifest::Config), Kind> {
         if config.size > CONFIG_MAX_BYTES {
             return Err(Kind::TooLarge { what: "the image's config".to_owned(), limit: CONFIG_MAX_BYTES });
         }
@@ -200,7 +212,8 @@ impl Client {
 
     /// Adds the tags that look like the one that is not there. Help only: nothing goes wrong when there are none.
     fn with_similar(&self, source: &Source, reference: &Reference, kind: Kind) -> Kind {
-        let (Kind::NotFound { what, detail, .. }, Some(tag), false) = (&kind, reference.tag(), source.is_mirror()) else {
+        let (Kind::NotFound { what, detail, .. }, Some(tag), false) = (&kind, reference.tag(), source.is_mirror())
+        else {
             return kind;
         };
         let ask = Ask { repository: reference.repository(), path: "tags/list", headers: &[], what: "tags", also: &[] };
@@ -209,8 +222,8 @@ impl Client {
         };
         let name = reference.familiar();
         let name = name.strip_suffix(tag).unwrap_or(&name);
-        let similar = suggest::similar(tag, &suggest::parse_tags(&bytes));
-        let similar = similar.iter().map(|other| format!("{name}{other}")).collect();
+        let tags = suggest::parse_tags(&bytes);
+        let similar = suggest::similar(tag, &tags).into_iter().map(|other| format!("{name}{other}")).collect();
         Kind::NotFound { what: what.clone(), detail: detail.clone(), similar }
     }
 }
@@ -218,7 +231,8 @@ impl Client {
 fn choose<'a>(entries: &'a [Entry], platform: &Platform) -> Result<&'a Entry, Kind> {
     let best = platform::best(platform, entries.iter().map(|entry| entry.platform.as_ref()));
     best.and_then(|place| entries.get(place)).ok_or_else(|| {
-        let mut available: Vec<String> = entries.iter().filter_map(|entry| Some(entry.platform.as_ref()?.to_string())).collect();
+        let mut available: Vec<String> =
+            entries.iter().filter_map(|entry| Some(entry.platform.as_ref()?.to_string())).collect();
         available.sort();
         available.dedup();
         Kind::NoPlatform { wanted: platform.to_string(), available }

@@ -25,6 +25,8 @@ const ERROR_MAX_BYTES: u64 = 64 << 10;
 /// An unreachable host is tried this often: once more, because name servers stumble, and no more, because a user
 /// without a network should be told at once.
 const UNREACHABLE_ATTEMPTS: u32 = 2;
+/// How often one thing may fail at a mirror without progress.
+const MIRROR_ATTEMPTS: u32 = 2;
 
 /// A place that serves images.
 #[derive(Debug)]
@@ -55,7 +57,14 @@ impl Source {
             base = plain;
         }
         let login_host = canonical_registry(reference.registry());
-        Some(Source { base, prefix: String::new(), login_host, own_login: None, mirror: false, down: AtomicBool::new(false) })
+        Some(Source {
+            base,
+            prefix: String::new(),
+            login_host,
+            own_login: None,
+            mirror: false,
+            down: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn mirror(url: &Url, own_login: Option<Credential>) -> Source {
@@ -90,10 +99,6 @@ impl Source {
             prefix => format!("{}/{}", self.base, prefix.trim_end_matches('/')),
         }
     }
-
-    pub(super) fn host(&self) -> String {
-        self.base.authority()
-    }
 }
 
 /// What is asked of a source.
@@ -124,6 +129,7 @@ impl Client {
             };
             failures += 1;
             let (attempts, asked) = match &error.kind {
+                Kind::Unreachable { .. } if source.mirror => (1, None),
                 Kind::Unreachable { .. } => (UNREACHABLE_ATTEMPTS, None),
                 Kind::Broken { .. } => (u32::MAX, None),
                 Kind::RateLimited { retry_after, .. } => (u32::MAX, *retry_after),
@@ -137,10 +143,10 @@ impl Client {
         }
     }
 
-    /// A mirror is asked once: the registry itself is the second try.
+    /// A mirror gets one more try, and after that the registry itself is the next.
     pub(super) fn retry_for(&self, source: &Source) -> Retry {
         match source.mirror {
-            true => self.retry.never(),
+            true => self.retry.at_most(MIRROR_ATTEMPTS),
             false => self.retry,
         }
     }
@@ -190,9 +196,9 @@ impl Client {
         }
         let (found, first) = self.keyring.find(&source.login_host);
         let found = match found {
-            Found::Login(_) if !self.transport.is_safe(&source.base) => {
-                Found::Trouble("they are not sent without TLS, unless the host is in the list of insecure ones".to_owned())
-            }
+            Found::Login(_) if !self.transport.is_safe(&source.base) => Found::Trouble(
+                "they are not sent without TLS, unless the host is in the list of insecure ones".to_owned(),
+            ),
             other => other,
         };
         if let (Found::Trouble(detail), true) = (&found, first) {

@@ -54,8 +54,10 @@ mod tests {
 
     #[test]
     fn the_nearest_tags_come_first() {
-        let tags: Vec<String> =
-            ["latest", "12-alpine", "12-alpine3.15", "13-alpine", "bookworm", "1"].iter().map(|tag| (*tag).to_owned()).collect();
+        let tags: Vec<String> = ["latest", "12-alpine", "12-alpine3.15", "13-alpine", "bookworm", "1"]
+            .iter()
+            .map(|tag| (*tag).to_owned())
+            .collect();
         assert_eq!(similar("12-alpin", &tags), ["12-alpine", "13-alpine", "12-alpine3.15"]);
         assert_eq!(similar("latst", &tags), ["latest"]);
         assert!(similar("zzz", &tags).is_empty());
