@@ -1,7 +1,7 @@
 //! Logins and tokens: who gets which, how often they are asked for, and that nobody else sees them.
 
-use super::fake::*;
 use super::super::*;
+use super::fake::*;
 use std::{
     path::PathBuf,
     sync::{
@@ -147,7 +147,8 @@ fn a_helper_that_cannot_be_run_is_told_only_where_a_login_is_missing() {
 #[test]
 fn a_token_server_without_tls_gets_no_login() {
     let directory = tempfile::tempdir().unwrap();
-    let fake = Fake::start(|_| Reply::new(401, "").with("WWW-Authenticate", r#"Bearer realm="http://tokens.example/t""#));
+    let fake =
+        Fake::start(|_| Reply::new(401, "").with("WWW-Authenticate", r#"Bearer realm="http://tokens.example/t""#));
     let config = config(&directory, &fake.host(), r#"{"username": "ann", "password": "hunter2"}"#);
     let client = Client::new(Options { docker_config: Some(config), ..options() }).unwrap();
     let error = client.resolve(&fake.reference("app"), &amd64()).unwrap_err();

@@ -1,7 +1,7 @@
 //! Blobs over connections that break, lie, stall and lead elsewhere.
 
-use super::fake::*;
 use super::super::*;
+use super::fake::*;
 use std::{
     io,
     sync::{
@@ -153,7 +153,10 @@ fn a_busy_server_is_waited_for_as_it_asks_but_not_for_an_hour() {
     let started = Instant::now();
     let error = fetch(&client(), &fake, &blob).0.unwrap_err();
     assert!(started.elapsed() < Duration::from_secs(1));
-    assert!(matches!(*error.kind, Kind::RateLimited { retry_after: Some(wait), .. } if wait.as_secs() == 3600), "{error}");
+    assert!(
+        matches!(*error.kind, Kind::RateLimited { retry_after: Some(wait), .. } if wait.as_secs() == 3600),
+        "{error}"
+    );
     assert!(error.advice().unwrap().starts_with("wait 3600 s, log in with"), "{error}");
 }
 
@@ -174,7 +177,8 @@ fn a_redirect_to_another_host_carries_no_login() {
     let target = format!("http://{}/store", storage.host());
     let fake = Fake::start(move |seen| match seen.header("authorization") {
         None => Reply::new(401, "").with("WWW-Authenticate", "Basic realm=x"),
-        Some(_) => Reply::new(307, "").with("Location", format!("{target}/{}?sig=secret", seen.path.rsplit('/').next().unwrap())),
+        Some(_) => Reply::new(307, "")
+            .with("Location", format!("{target}/{}?sig=secret", seen.path.rsplit('/').next().unwrap())),
     });
     let directory = tempfile::tempdir().unwrap();
     let config = super::auth::config(&directory, &fake.host(), r#"{"auth": "YW5uOmh1bnRlcjI="}"#);

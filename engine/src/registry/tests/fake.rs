@@ -179,7 +179,8 @@ impl Content {
         let mut parts = platform.split('/');
         let (os, arch) = (parts.next().unwrap(), parts.next().unwrap());
         let diff_ids: Vec<String> = tars.iter().map(|tar| Sha256::of(tar).to_string()).collect();
-        let config = serde_json::json!({"os": os, "architecture": arch, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+        let config =
+            serde_json::json!({"os": os, "architecture": arch, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
         let config = self.add_blob(repository, OCI_CONFIG, config.to_string().into_bytes());
         let layers: Vec<_> = tars.iter().map(|tar| self.add_blob(repository, OCI_GZIP, gzip(tar))).collect();
         let layers: Vec<_> = layers.iter().map(json).collect();
@@ -193,7 +194,8 @@ impl Content {
             .map(|(platform, image)| {
                 let mut entry = json(image);
                 let mut parts = platform.split('/');
-                entry["platform"] = serde_json::json!({"os": parts.next(), "architecture": parts.next(), "variant": parts.next()});
+                entry["platform"] =
+                    serde_json::json!({"os": parts.next(), "architecture": parts.next(), "variant": parts.next()});
                 entry
             })
             .collect();
@@ -221,7 +223,8 @@ impl Content {
         let Some((media_type, bytes)) = self.files.get(&seen.path) else {
             return Reply::new(404, r#"{"errors":[{"code":"UNKNOWN","message":"no such thing"}]}"#);
         };
-        let start = seen.header("range").map(|range| range["bytes=".len()..].trim_end_matches('-').parse::<usize>().unwrap());
+        let start =
+            seen.header("range").map(|range| range["bytes=".len()..].trim_end_matches('-').parse::<usize>().unwrap());
         match start {
             None => Reply::new(200, bytes.clone())
                 .with("Content-Type", media_type)
@@ -344,4 +347,3 @@ pub(super) fn pull(client: &Client, resolved: &Resolved) -> Result<Vec<Vec<u8>>,
     };
     Ok(resolved.layers.iter().map(unpack).collect())
 }
-/root/.pyenv/libexec/pyenv-hooks: line 24: enable: cannot open shared object /root/.pyenv/libexec/pyenv-realpath.dylib: /root/.pyenv/libexec/pyenv-realpath.dylib: cannot open shared object file: No such file or directory

@@ -1,7 +1,7 @@
 //! Mirrors: asked first, missed quietly, replaced where they fail.
 
-use super::fake::*;
 use super::super::*;
+use super::fake::*;
 
 const SIZE: usize = 400_000;
 

@@ -1,7 +1,7 @@
 //! A pull from the registry that the distribution project itself makes, as Debian packages it (`docker-registry`).
 
-use super::fake::*;
 use super::super::*;
+use super::fake::*;
 use crate::digest::Sha256;
 use std::{
     process::{Child, Command, Stdio},
@@ -35,13 +35,8 @@ fn start(directory: &tempfile::TempDir) -> (Server, String) {
         data.display()
     );
     std::fs::write(&config, text).unwrap();
-    let child = Command::new(PROGRAM)
-        .arg("serve")
-        .arg(&config)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let child =
+        Command::new(PROGRAM).arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let server = Server(child);
     let started = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -74,7 +69,8 @@ fn an_image_is_pulled_from_a_real_registry_directly_and_as_a_mirror() {
     let agent = ureq::Agent::config_builder().proxy(None).build().new_agent();
     let tars = [noise(1, 3_000_000), noise(2, 10)];
     let diff_ids: Vec<String> = tars.iter().map(|tar| Sha256::of(tar).to_string()).collect();
-    let config = serde_json::json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let config =
+        serde_json::json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
     let config = config.to_string().into_bytes();
     let descriptor = |media_type: &str, bytes: &[u8]| {
         let digest = put_blob(&agent, &host, bytes);
@@ -90,7 +86,8 @@ fn an_image_is_pulled_from_a_real_registry_directly_and_as_a_mirror() {
     assert_eq!(status.as_u16(), 201);
 
     let client = client();
-    let resolved = client.resolve(&Reference::parse(&format!("{host}/library/node:12-alpine")).unwrap(), &amd64()).unwrap();
+    let resolved =
+        client.resolve(&Reference::parse(&format!("{host}/library/node:12-alpine")).unwrap(), &amd64()).unwrap();
     assert_eq!((resolved.manifest.as_slice(), resolved.media_type.as_str()), (manifest.as_bytes(), MANIFEST));
     assert_eq!(resolved.config, config);
     assert_eq!(pull(&client, &resolved).unwrap(), tars);
@@ -101,7 +98,8 @@ fn an_image_is_pulled_from_a_real_registry_directly_and_as_a_mirror() {
     assert_eq!(from_mirror.layers, resolved.layers);
     assert_eq!(pull(&mirrored, &from_mirror).unwrap(), tars);
 
-    let error = client.resolve(&Reference::parse(&format!("{host}/library/node:12-alpin")).unwrap(), &amd64()).unwrap_err();
+    let error =
+        client.resolve(&Reference::parse(&format!("{host}/library/node:12-alpin")).unwrap(), &amd64()).unwrap_err();
     assert_eq!(error.advice().unwrap(), format!("did you mean {host}/library/node:12-alpine?"));
     let error = client.resolve(&Reference::parse(&format!("{host}/nobody/nothing")).unwrap(), &amd64()).unwrap_err();
     assert!(matches!(*error.kind, Kind::NotFound { .. }), "{error}");

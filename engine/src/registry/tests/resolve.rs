@@ -1,7 +1,7 @@
 //! From a name to an image: platforms, digests, and what is said when there is none.
 
-use super::fake::*;
 use super::super::*;
+use super::fake::*;
 use crate::digest::Sha256;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,11 @@ fn the_entry_for_the_platform_is_taken_from_an_index() {
     let amd = content.add_image("app", "a", "linux/amd64", &[b"amd"]);
     let arm = content.add_image("app", "b", "linux/arm", &[b"arm"]);
     let inner = content.add_index("app", "inner", &[("linux/arm/v6", &arm)]);
-    let index = content.add_index("app", "latest", &[("linux/amd64", &amd), ("linux/arm/v6", &inner), ("unknown/unknown", &amd)]);
+    let index = content.add_index(
+        "app",
+        "latest",
+        &[("linux/amd64", &amd), ("linux/arm/v6", &inner), ("unknown/unknown", &amd)],
+    );
     let fake = Fake::start(move |seen| content.answer(seen));
     let (client, reference) = (client(), fake.reference("app"));
     let found = client.resolve(&reference, &amd64()).unwrap();
@@ -81,10 +85,11 @@ fn a_manifest_with_another_digest_than_stated_is_refused() {
         }
         reply
     });
-    let expect = |name: String, stated: Sha256| match kind(client().resolve(&fake.reference(&name), &amd64()).unwrap_err()) {
-        Kind::Digest { expected, .. } => assert_eq!(expected, stated),
-        other => panic!("{other}"),
-    };
+    let expect =
+        |name: String, stated: Sha256| match kind(client().resolve(&fake.reference(&name), &amd64()).unwrap_err()) {
+            Kind::Digest { expected, .. } => assert_eq!(expected, stated),
+            other => panic!("{other}"),
+        };
     expect("app".to_owned(), wrong);
     expect(format!("app@{}", image.digest), image.digest);
 }
