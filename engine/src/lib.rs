@@ -12,4 +12,5 @@ pub mod key;
 pub mod snapshot;
 pub mod store;
 pub mod sandbox;
+pub mod registry;
 pub mod tree;
