@@ -61,6 +61,14 @@ impl Mode {
         Ok(Mode(changes))
     }
 
+    /// The mode that it sets, where it does not depend on the mode before: an octal number.
+    pub fn octal(&self) -> Option<u32> {
+        match self.0.as_slice() {
+            [Change::Clear(ALL), Change::Set(bits)] => Some(*bits),
+            _ => None,
+        }
+    }
+
     /// The mode of a file that had `current`; bits beyond 07777 (its type) stay.
     pub fn apply(&self, current: u32, is_dir: bool) -> u32 {
         let mut mode = current & ALL;

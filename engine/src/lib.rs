@@ -5,12 +5,17 @@
 #![deny(unsafe_code)]
 
 pub mod api;
+pub mod copy;
 pub mod digest;
 pub mod event;
 pub mod graph;
+pub mod image;
 pub mod key;
+pub mod plan;
+pub mod registry;
+#[expect(unsafe_code, reason = "a step begins between fork and exec, where there are only system calls")]
+pub mod sandbox;
+pub mod schedule;
 pub mod snapshot;
 pub mod store;
-pub mod sandbox;
-pub mod registry;
 pub mod tree;

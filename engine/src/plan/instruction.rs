@@ -115,15 +115,15 @@ impl Planner<'_> {
             Command::Workdir(path) => self.workdir(path, stage, state),
             Command::User(user) => {
                 let user = self.word(user, state);
-                state.config.config.user = Some(user.clone());
+                state.config.config.user = user.clone();
                 let text = history::user(&user);
                 state.commit(text.clone(), None);
                 text
             }
             Command::Cmd(line) => {
                 let argv = with_shell(line, state);
-                state.config.config.cmd = Some(argv.clone());
-                state.config.config.args_escaped = Some(true);
+                state.config.config.cmd = argv.clone();
+                state.config.config.args_escaped = true;
                 state.cmd_set = true;
                 let text = history::cmd(&argv);
                 state.commit(text, None);
@@ -131,15 +131,15 @@ impl Planner<'_> {
             }
             Command::Entrypoint(line) => {
                 let argv = with_shell(line, state);
-                state.config.config.entrypoint = Some(argv.clone());
+                state.config.config.entrypoint = argv.clone();
                 if !state.cmd_set {
-                    state.config.config.cmd = None;
+                    state.config.config.cmd.clear();
                 }
                 state.commit(history::entrypoint(&argv), None);
                 one_line(&instruction.original)
             }
             Command::Shell(argv) => {
-                state.config.config.shell = Some(argv.clone());
+                state.config.config.shell = argv.clone();
                 state.commit(history::shell(argv), None);
                 one_line(&instruction.original)
             }
@@ -156,13 +156,13 @@ impl Planner<'_> {
                 if let Err(error) = signal::validate(&name) {
                     self.error("InvalidSignal", word, error.to_string());
                 }
-                state.config.config.stop_signal = Some(name.clone());
-                let text = history::stop_signal(&name);
+                state.config.config.stop_signal = name.clone();
+                let text = history::stopsignal(&name);
                 state.commit(text.clone(), None);
                 text
             }
             Command::Healthcheck(check) => {
-                let config = healthcheck(check, state);
+                let config = healthcheck(check);
                 state.commit(history::healthcheck(&config), None);
                 state.config.config.healthcheck = Some(config);
                 one_line(&instruction.original)
@@ -172,7 +172,7 @@ impl Planner<'_> {
                 one_line(&instruction.original)
             }
             Command::Maintainer(name) => {
-                state.config.author = Some(name.value.clone());
+                state.config.author = name.value.clone();
                 let text = history::maintainer(&name.value);
                 state.commit(text.clone(), None);
                 text
@@ -196,7 +196,8 @@ impl Planner<'_> {
             if let Some(value) = &value {
                 state.scope.set(name, value.clone());
             }
-            texts.push(value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")));
+            // The history shows the default as written, whatever the build gave.
+            texts.push((name.clone(), declaration.default.as_ref().map(|default| default.value.clone())));
             state.args.push((name.clone(), value));
         }
         let text = history::arg(&texts);
@@ -228,11 +229,11 @@ impl Planner<'_> {
 
     fn workdir(&mut self, path: &Word, stage: &StageText<'_>, state: &mut StageState) -> String {
         let path = self.word(path, state);
-        let path = join(state.config.config.working_dir.as_deref().unwrap_or("/"), &path, false);
-        state.config.config.working_dir = Some(path.clone());
+        let path = join(state.workdir(), &path, false);
+        state.config.config.working_dir = path.clone();
         let text = history::workdir(&path);
         let node = (path != "/").then(|| {
-            let user = state.config.config.user.clone().unwrap_or_default();
+            let user = state.config.config.user.clone();
             self.add(StepKind::Workdir(WorkdirStep { path, user }), Vec::new(), stage, state)
         });
         state.commit(text.clone(), node);
@@ -428,15 +429,18 @@ impl Planner<'_> {
             }
         }
         let written = self.word(parts.destination, state);
-        let workdir = state.config.config.working_dir.as_deref().unwrap_or("/");
+        let workdir = state.workdir();
         let destination = join(workdir, if matches!(&*written, "" | ".") { "./" } else { &written }, true);
         let shown_sources: Vec<String> = sources
             .iter()
             .map(|(path, _)| path.clone())
             .chain(inline.iter().map(|(name, _)| format!("<<{name}")))
             .collect();
-        let created_by =
-            history::copy(parts.keyword, chown.as_deref(), chmod_text.as_deref(), &shown_sources, &written);
+        let told = history::CopyFlags { chown: chown.as_deref(), chmod: chmod_text.as_deref(), ..Default::default() };
+        let created_by = match parts.keyword {
+            "ADD" => history::add(told, &shown_sources, &written),
+            _ => history::copy(told, &shown_sources, &written),
+        };
         flags.extend(chown.iter().map(|value| format!("--chown={value}")));
         flags.extend(chmod_text.iter().map(|value| format!("--chmod={value}")));
         flags.extend(parts.link.then(|| "--link".to_owned()));
@@ -506,8 +510,8 @@ impl Planner<'_> {
             env: state.scope.pairs().to_vec(),
             args: declared,
             proxies,
-            workdir: state.config.config.working_dir.clone().unwrap_or_else(|| "/".to_owned()),
-            user: state.config.config.user.clone().unwrap_or_default(),
+            workdir: state.workdir().to_owned(),
+            user: state.config.config.user.clone(),
             mounts,
             script,
             offline,
@@ -545,7 +549,7 @@ impl Planner<'_> {
                 return None;
             }
         };
-        let workdir = state.config.config.working_dir.as_deref().unwrap_or("/");
+        let workdir = state.workdir();
         let default = match mount.kind {
             MountKind::Ssh => {
                 self.not_supported(word.span, "RUN --mount=type=ssh", "pass the key as a secret");
@@ -632,33 +636,39 @@ fn with_shell(line: &CommandLine, state: &StageState) -> Vec<String> {
     match line {
         CommandLine::Exec(argv) => argv.clone(),
         CommandLine::Shell(text) => {
-            let shell = state.config.config.shell.clone().filter(|shell| !shell.is_empty());
-            let mut argv = shell.unwrap_or_else(|| shell::DEFAULT.iter().map(|&part| part.to_owned()).collect());
+            let mut argv = state.config.config.shell.clone();
+            if argv.is_empty() {
+                argv.extend(shell::DEFAULT.map(str::to_owned));
+            }
             argv.push(text.clone());
             argv
         }
     }
 }
 
-fn healthcheck(check: &Healthcheck, state: &StageState) -> HealthcheckConfig {
+fn healthcheck(check: &Healthcheck) -> HealthcheckConfig {
     match check {
         Healthcheck::None => HealthcheckConfig { test: vec!["NONE".to_owned()], ..HealthcheckConfig::default() },
         Healthcheck::Cmd { line, interval, timeout, start_period, start_interval, retries } => {
-            let _ = state;
             let test = match line {
                 CommandLine::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
                 CommandLine::Exec(argv) => [vec!["CMD".to_owned()], argv.clone()].concat(),
             };
             HealthcheckConfig {
                 test,
-                interval: interval.unwrap_or(0),
-                timeout: timeout.unwrap_or(0),
-                start_period: start_period.unwrap_or(0),
-                start_interval: start_interval.unwrap_or(0),
-                retries: retries.unwrap_or(0),
+                interval: nanos(*interval),
+                timeout: nanos(*timeout),
+                start_period: nanos(*start_period),
+                start_interval: nanos(*start_interval),
+                retries: i64::from(retries.unwrap_or(0)),
             }
         }
     }
+}
+
+/// A duration as the configuration keeps it; the parser allows none that does not fit.
+fn nanos(duration: Option<u64>) -> i64 {
+    i64::try_from(duration.unwrap_or(0)).unwrap_or(i64::MAX)
 }
 
 fn is_remote(path: &str) -> bool {

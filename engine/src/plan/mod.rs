@@ -216,11 +216,11 @@ impl Planner<'_> {
             return self.done[base].as_ref().map(StageState::inherited);
         }
         if stage.base == "scratch" {
-            return Some(StageState::new(ImageConfig::for_platform(&platform), Base::Scratch, None, platform));
+            return Some(StageState::new(scratch(&platform), Base::Scratch, None, platform));
         }
         if stage.base == HOST_BASE {
             let node = self.base_node(Base::Host, stage.label());
-            return Some(StageState::new(ImageConfig::for_platform(&platform), Base::Host, Some(node), platform));
+            return Some(StageState::new(scratch(&platform), Base::Host, Some(node), platform));
         }
         let known = self.image(&stage.base, &platform, stage.from.span)?;
         let base = Base::Image { key: known.key, name: stage.base.clone() };
@@ -297,4 +297,9 @@ impl Planner<'_> {
         }
         all
     }
+}
+
+/// The configuration of a stage that begins with nothing.
+fn scratch(platform: &Platform) -> ImageConfig {
+    ImageConfig::scratch(&platform.arch, &platform.os, platform.variant.as_deref().unwrap_or_default())
 }

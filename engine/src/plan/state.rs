@@ -3,15 +3,9 @@
 use super::scope::{set_in_config, Scope};
 use super::step::{Base, Target};
 use crate::graph::NodeId;
-use crate::image::config::{History, ImageConfig};
+use crate::image::config::{History, ImageConfig, DEFAULT_PATH, HISTORY_COMMENT};
 use kiln_dsl::expand::Variables as _;
 use kiln_dsl::platform::Platform;
-
-/// Docker's PATH for an image that sets none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The comment that BuildKit's Dockerfile front end leaves in an image's history.
-const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
 /// A stage while its instructions are planned.
 #[derive(Clone, Debug)]
@@ -49,8 +43,9 @@ impl StageState {
             scope.set(name, value);
         }
         if scope.get("PATH").is_none() && platform.os != "windows" {
-            scope.set("PATH", DEFAULT_PATH);
-            set_in_config(&mut config.config.env, "PATH", DEFAULT_PATH);
+            let path = DEFAULT_PATH.trim_start_matches("PATH=");
+            scope.set("PATH", path);
+            set_in_config(&mut config.config.env, "PATH", path);
         }
         config.created = None;
         StageState {
@@ -73,6 +68,14 @@ impl StageState {
         StageState { cmd_set: false, inherits: true, ordinal: 0, ..self.clone() }
     }
 
+    /// The working directory.
+    pub fn workdir(&self) -> &str {
+        match self.config.config.working_dir.as_str() {
+            "" => "/",
+            path => path,
+        }
+    }
+
     /// Takes the triggers that the base leaves to this stage.
     pub fn take_triggers(&mut self) -> Vec<String> {
         std::mem::take(&mut self.config.config.on_build)
@@ -82,9 +85,9 @@ impl StageState {
     pub fn commit(&mut self, created_by: String, layer: Option<NodeId>) {
         self.config.history.push(History {
             created: None,
-            created_by: Some(created_by),
-            author: None,
-            comment: Some(HISTORY_COMMENT.to_owned()),
+            created_by,
+            author: String::new(),
+            comment: HISTORY_COMMENT.to_owned(),
             empty_layer: layer.is_none(),
         });
         self.made_by.push(layer);

@@ -178,6 +178,11 @@ impl Db {
         self.send(Write::Remember(step, key))
     }
 
+    /// Makes a recorded key the newest of another step too.
+    pub fn remember(&self, step: StepId, key: KeyId) -> Result<(), StoreError> {
+        self.send(Write::Remember(step, key))
+    }
+
     /// The newest keys under which a step was recorded.
     pub fn step_keys(&self, step: StepId) -> Result<Vec<KeyId>, StoreError> {
         Ok(self.get(Table::Steps, step.as_bytes())?.unwrap_or_default())

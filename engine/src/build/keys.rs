@@ -1,0 +1,126 @@
+//! The components of each step's key, as `docs/architecture.md` lists them.
+//!
+//! Every value stands under its own label, so that a miss can name it. What must not decide (secret
+//! values, proxies) is not handed in.
+
+use crate::key::{Component, Value};
+use crate::plan::{CopyStep, RunStep, WorkdirStep};
+use crate::snapshot::{Found, LookupError, Snapshot, Type};
+use crate::tree::{Tree, TreePath};
+
+/// The key's part that says which layers are below.
+pub fn parent(snapshot: &Snapshot) -> Component {
+    let layers = snapshot.layers().iter().map(|layer| layer.id()).collect();
+    Component { label: "parent".to_owned(), value: Value::Layers(layers) }
+}
+
+/// A list of texts as one, no two lists alike.
+fn list<T: std::fmt::Debug>(items: &[T]) -> String {
+    format!("{items:?}")
+}
+
+/// What a RUN depends on, its snapshot apart. `mounted` are the files that its bind mounts show.
+pub fn run(step: &RunStep, offline: bool, platform: &str, mounted: &[(String, Tree)]) -> Vec<Component> {
+    let mut all = vec![Component::text("the command", list(&step.argv))];
+    if let Some((name, content)) = &step.script {
+        all.push(Component::text(format!("the script {name}"), content.clone()));
+    }
+    all.push(Component::text("the working directory", step.workdir.clone()));
+    all.push(Component::text("the user", step.user.clone()));
+    all.push(Component::text("the platform", platform));
+    all.push(Component::text("the network", if offline { "none" } else { "host" }));
+    all.push(Component::text("the security mode", if step.insecure { "insecure" } else { "sandbox" }));
+    for mount in &step.mounts {
+        let mut told = mount.mount.clone();
+        // Which cache is meant is no property of the result; where it appears is.
+        told.id = None;
+        all.push(Component::text(format!("the mount {}", mount.target), format!("{told:?}")));
+    }
+    for (target, tree) in mounted {
+        all.push(files(&format!("files of the mount {target}"), tree));
+    }
+    for (name, value) in &step.env {
+        let kind = if step.args.contains(name) { "ARG" } else { "ENV" };
+        all.push(Component::text(format!("{kind} {name}"), value.clone()));
+    }
+    all
+}
+
+/// Files as a component.
+pub fn files(label: &str, tree: &Tree) -> Component {
+    Component { label: label.to_owned(), value: Value::Files { tree: tree.id(), count: tree.len() as u64 } }
+}
+
+/// What a COPY or ADD depends on. `owner` is `--chown` looked up, `state` what the destination is.
+pub fn copy(step: &CopyStep, selected: Component, owner: Option<(u32, u32)>, state: String) -> Vec<Component> {
+    let sources: Vec<&str> = step.sources.iter().map(|(path, _)| path.as_str()).collect();
+    let mut all = vec![
+        Component::text("the sources", list(&sources)),
+        Component::text("the destination", step.destination.clone()),
+        Component::text("--chown", owner.map_or_else(String::new, |(uid, gid)| format!("{uid}:{gid}"))),
+        Component::text("--chmod", format!("{:?}", step.chmod)),
+        Component::text("--exclude", list(&step.excludes)),
+        Component::text("whether archives are unpacked", step.unpack.to_string()),
+        selected,
+    ];
+    for (name, content) in &step.inline {
+        all.push(Component::text(format!("the heredoc {name}"), content.clone()));
+    }
+    all.push(Component::text("the state of the destination", state));
+    all
+}
+
+/// What a WORKDIR depends on.
+pub fn workdir(step: &WorkdirStep, owner: (u32, u32), state: String) -> Vec<Component> {
+    vec![
+        Component::text("the path", step.path.clone()),
+        Component::text("the owner", format!("{}:{}", owner.0, owner.1)),
+        Component::text("the state of the directories above", state),
+    ]
+}
+
+/// All of a destination that shows in a layer: the directories above it with their metadata, where
+/// it really is, and what it is.
+pub fn destination_state(snapshot: &Snapshot, path: &TreePath, follow: bool) -> Result<String, LookupError> {
+    let real = if follow { snapshot.resolve(path, true)? } else { path.clone() };
+    let mut text = format!("/{}", real.display());
+    for dir in real.ancestors().iter().chain([&real]).filter(|dir| !dir.is_root()) {
+        match snapshot.lookup(dir)? {
+            None => {
+                text += "; absent";
+                break;
+            }
+            Some(Found { file_type, mode, uid, gid, xattrs, .. }) => {
+                let kind = match file_type {
+                    Type::Dir => "dir",
+                    Type::File => "file",
+                    Type::Symlink(_) => "link",
+                    Type::Other => "other",
+                };
+                text += &format!("; {kind} {mode:o} {uid}:{gid} {xattrs:?}");
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// The names below the destination that a copy meets, with their types: what would make it fail.
+pub fn collisions(snapshot: &Snapshot, path: &TreePath, names: &mut dyn Iterator<Item = Vec<u8>>) -> Result<String, LookupError> {
+    let real = snapshot.resolve(path, true)?;
+    let there = snapshot.names(&real)?;
+    if there.is_empty() {
+        return Ok(String::new());
+    }
+    let mut met: Vec<String> = Vec::new();
+    for name in names.filter(|name| there.contains(name.as_slice())) {
+        let kind = match snapshot.lookup(&real.join(&name))?.map(|found| found.file_type) {
+            Some(Type::Dir) => "dir",
+            Some(_) => "other",
+            None => continue,
+        };
+        met.push(format!("{kind} {}", String::from_utf8_lossy(&name)));
+    }
+    met.sort();
+    met.dedup();
+    Ok(met.join(", "))
+}

@@ -1,0 +1,223 @@
+//! One build: from a request to an image in the store, and wherever else it shall go.
+//!
+//! The way of the data, each part in a file of its own: [`context`] and the Dockerfile are read, the
+//! plan is made (asking [`bases`] for images it lacks), [`steps`] settles and runs the graph, and
+//! [`finish`] makes the image. Events leave as they happen; nothing is printed.
+
+mod bases;
+mod context;
+mod copy_step;
+mod finish;
+mod keys;
+mod host;
+mod run_step;
+mod steps;
+
+pub use host::HostError;
+
+use crate::api::{BuildError, Cancel, Context, Outcome, Place, Request, Source};
+use crate::event::{Counts, Event, Sink, StepInfo};
+use crate::image::time::Timestamp;
+use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
+use crate::store::{Store, StoreError};
+use context::BuildContext;
+use kiln_dsl::diagnostic::{Diagnostic, Severity};
+use kiln_dsl::platform::Platform;
+use kiln_dsl::span::Span;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A Dockerfile with its text.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    /// As people know it.
+    pub name: String,
+    /// Its whole text.
+    pub text: String,
+}
+
+impl File {
+    fn place(&self, span: Span) -> Box<Place> {
+        Box::new(Place { file: self.name.clone(), text: self.text.clone(), span })
+    }
+}
+
+/// Builds what `request` asks for.
+pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outcome, BuildError> {
+    let started = Instant::now();
+    let Context::Directory(root) = &request.context;
+    let (path, file) = read_dockerfile(root, request.dockerfile.as_deref())?;
+    let parsed = kiln_dsl::parser::parse(&file.text);
+    if parsed.has_errors() {
+        let File { name, text } = file;
+        return Err(BuildError::Diagnostics { file: name, text, diagnostics: parsed.diagnostics });
+    }
+    let store_failed = |error: StoreError| store_error(&request.store, error);
+    let store = Store::open(&request.store).map_err(store_failed)?;
+    let options = options(request)?;
+    let bases = bases::Bases::new(request, &store, sink, &file);
+    let plan = make_plan(&parsed.document, &options, &bases, &file, sink)?;
+    let context = open_context(root, &path)?;
+    sink.emit(announce(&plan, &context_name(root)));
+    let steps = steps::Steps::new(request, &store, sink, cancel, &file, &plan, &context, &bases, root);
+    let result = steps.execute();
+    let counts = steps.counts();
+    if let Err(error) = result {
+        // What was made before the failure is kept; a failed write must not hide the failure.
+        let _ = store.flush();
+        return Err(error);
+    }
+    let finished = finish::finish(request, &store, &plan, &steps)?;
+    store.flush().map_err(store_failed)?;
+    Ok(Outcome {
+        image: Some(finished.key),
+        image_id: finished.image_id,
+        manifest: finished.manifest,
+        names: finished.names,
+        counts,
+        duration: started.elapsed(),
+    })
+}
+
+fn store_error(store: &Path, error: StoreError) -> BuildError {
+    BuildError::Store { path: store.to_path_buf(), source: Box::new(error) }
+}
+
+fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(PathBuf, File), BuildError> {
+    if !root.is_dir() {
+        let source = match std::fs::metadata(root) {
+            Ok(_) => std::io::ErrorKind::NotADirectory.into(),
+            Err(error) => error,
+        };
+        return Err(BuildError::Context { path: root.to_path_buf(), source });
+    }
+    let candidates = match given {
+        Some(path) => vec![path.to_path_buf()],
+        None => vec![root.join("Dockerfile"), root.join("dockerfile")],
+    };
+    let mut first_error = None;
+    for path in candidates {
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let name = path.display().to_string();
+                return Ok((path, File { name, text: String::from_utf8_lossy(&bytes).into_owned() }));
+            }
+            Err(error) => first_error = first_error.or(Some((path, error))),
+        }
+    }
+    let (path, source) = first_error.expect("there was at least one candidate, and it failed");
+    Err(BuildError::Dockerfile { path, source })
+}
+
+fn open_context(root: &Path, dockerfile: &Path) -> Result<BuildContext, BuildError> {
+    BuildContext::open(root, dockerfile).map_err(|error| match error {
+        context::ContextError::Read { path, source } => BuildError::Context { path, source },
+        context::ContextError::Ignore { ref path, .. } => {
+            BuildError::Context { path: path.clone(), source: std::io::Error::other(error) }
+        }
+    })
+}
+
+fn context_name(root: &Path) -> String {
+    std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf()).display().to_string()
+}
+
+fn options(request: &Request) -> Result<Options, BuildError> {
+    let host = Platform::host();
+    let platform = match request.platforms.as_slice() {
+        [] => host.clone(),
+        [one] => Platform::parse(one).map_err(|error| BuildError::Platform {
+            platform: one.clone(),
+            reason: error.to_string(),
+        })?,
+        _ => {
+            return Err(BuildError::Unsupported {
+                what: "building for several platforms at once".to_owned(),
+                place: None,
+                advice: Some("build once for each platform".to_owned()),
+            });
+        }
+    };
+    Ok(Options {
+        target: request.targets.first().cloned(),
+        build_args: request.build_args.clone(),
+        labels: request.labels.clone(),
+        platform,
+        build_platform: host,
+        offline: request.network == crate::api::NetworkMode::None,
+    })
+}
+
+/// Plans, fetching what is known of images until nothing is missing.
+fn make_plan(
+    document: &kiln_dsl::ast::Document,
+    options: &Options,
+    bases: &bases::Bases<'_>,
+    file: &File,
+    sink: &dyn Sink,
+) -> Result<Plan, BuildError> {
+    let mut images = Images::new();
+    loop {
+        match plan::plan(document, options, &images) {
+            Ok(Planned::Plan(plan, findings)) => {
+                for finding in findings {
+                    sink.emit(Event::Warning { message: finding_words(&finding, file) });
+                }
+                return Ok(*plan);
+            }
+            Ok(Planned::Needs(needs)) => {
+                for need in needs {
+                    let known = bases.resolve(&need)?;
+                    images.insert((need.name, need.platform), known);
+                }
+            }
+            Err(PlanError::Findings(diagnostics)) => {
+                let File { name, text } = file.clone();
+                return Err(BuildError::Diagnostics { file: name, text, diagnostics });
+            }
+            Err(PlanError::UnknownTarget { stages }) => {
+                let name = options.target.clone().unwrap_or_default();
+                return Err(BuildError::UnknownTarget { name, file: file.name.clone(), stages });
+            }
+        }
+    }
+}
+
+fn finding_words(finding: &Diagnostic, file: &File) -> String {
+    let word = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let place = file.place(finding.span);
+    format!("{}:{}: {word}: {}", file.name, place.line(), finding.message)
+}
+
+fn announce(plan: &Plan, context: &str) -> Event {
+    let steps = plan
+        .shown
+        .iter()
+        .map(|shown| StepInfo {
+            name: shown.name.clone(),
+            stage: shown.stage.clone(),
+            instruction: shown.instruction.clone(),
+            line: shown.line,
+        })
+        .collect();
+    let mut hasher = blake3::Hasher::new_derive_key("kiln build v1");
+    hasher.update(context.as_bytes());
+    hasher.update(&std::process::id().to_le_bytes());
+    let now = Timestamp::now();
+    hasher.update(&now.seconds().to_le_bytes());
+    let build = hasher.finalize().to_hex()[..12].to_owned();
+    Event::BuildStarted { build, steps }
+}
+
+/// An error of another module, as a cause.
+fn boxed(error: impl std::error::Error + Send + Sync + 'static) -> Source {
+    Box::new(error)
+}
+
+/// Counts with nothing in them but the number of steps.
+fn no_counts(steps: usize) -> Counts {
+    Counts { steps, ..Counts::default() }
+}
