@@ -6,7 +6,7 @@
 //! an opaque directory is followed by an empty `.wh..wh..opq`. Memory does not grow with the layer.
 //! Knows nothing of digests and compression.
 
-use super::entry::{Entry, Kind, TreePath};
+use super::entry::{Entry, Kind, TreePath, Xattrs};
 use super::tar::header::{self, Head};
 use super::tar::{BLOCK_BYTES, OPAQUE_NAME, WHITEOUT_PREFIX};
 use std::fs::File;
@@ -114,13 +114,24 @@ pub fn pack(
         header::write_head(out, &head).map_err(Error::Write)?;
         if entry.kind == (Kind::Dir { opaque: true }) {
             let marker = entry.path.join(OPAQUE_NAME);
-            let head =
-                Head { path: marker.as_bytes(), kind: b'0', mode: 0, uid: 0, gid: 0, mtime: 0, xattrs: &[], ..head };
+            let head = Head {
+                path: marker.as_bytes(),
+                kind: b'0',
+                mode: 0,
+                uid: 0,
+                gid: 0,
+                mtime: 0,
+                xattrs: &NO_XATTRS,
+                ..head
+            };
             header::write_head(out, &head).map_err(Error::Write)?;
         }
     }
     out.write_all(&[0; 2 * BLOCK_BYTES]).map_err(Error::Write)
 }
+
+/// What the mark of an opaque directory has.
+static NO_XATTRS: Xattrs = Vec::new();
 
 /// Enough that reading is not many calls, little enough that packing layers side by side is cheap.
 const COPY_BYTES: usize = 64 << 10;

@@ -182,7 +182,7 @@ fn build(members: Vec<(String, Shape, u32, i64, u32, Option<String>)>) -> (Vec<E
             }
             Shape::Dir(opaque) => (entry.kind, entry.xattrs) = (Kind::Dir { opaque }, xattrs),
             Shape::Symlink(target) => {
-                (entry.kind, entry.mode) = (Kind::Symlink { target: target.as_bytes().into() }, 0o777)
+                (entry.kind, entry.mode) = (Kind::Symlink { target: target.as_bytes().into() }, 0o777);
             }
             Shape::Fifo => {}
             Shape::Whiteout => {

@@ -4,6 +4,7 @@
 //! before it where it does not. Knows nothing of entries.
 
 use super::BLOCK_BYTES;
+use crate::tree::entry::Xattrs;
 use std::io::{self, Write};
 use std::ops::Range;
 
@@ -56,7 +57,7 @@ pub struct Head<'a> {
     /// Major and minor number of a device.
     pub device: (u32, u32),
     /// Extended attributes, by name.
-    pub xattrs: &'a [(Box<[u8]>, Box<[u8]>)],
+    pub xattrs: &'a Xattrs,
 }
 
 /// The sum of all bytes of the header, its own field counted as spaces: unsigned, and as the signed

@@ -26,7 +26,7 @@ impl Tar {
             mtime: 1_000_000_000,
             link: link.as_bytes(),
             device: (0, 0),
-            xattrs: &[],
+            xattrs: const { &Vec::new() },
         };
         header::write_head(&mut self.0, &head).unwrap();
         self.0.extend_from_slice(data);

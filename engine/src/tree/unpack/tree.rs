@@ -239,12 +239,12 @@ impl<'a> Unpacker<'a> {
             let marker = self.resolve(named)?;
             let dir = marker.parent().unwrap_or_default();
             self.parents(&marker, mtime)?;
-            let node = match self.nodes.get_mut(&dir) {
-                Some(node) => node,
+            let kind = Kind::Dir { opaque: true };
+            match self.nodes.get_mut(&dir) {
+                Some(node) => node.entry.kind = kind,
                 // Only the root need not be an entry.
-                None => self.insert(implied(&dir, (0, 0), mtime)),
-            };
-            node.entry.kind = Kind::Dir { opaque: true };
+                None => self.insert(Entry { kind, ..implied(&dir, (0, 0), mtime) }),
+            }
             self.writer.set_opaque(&dir)?;
             return Ok(true);
         }
@@ -445,10 +445,10 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    fn insert(&mut self, entry: Entry) -> &mut Node {
+    fn insert(&mut self, entry: Entry) {
         self.inodes += 1;
         let inode = self.inodes;
-        self.nodes.entry(entry.path.clone()).insert_entry(Node { entry, inode }).into_mut()
+        self.nodes.insert(entry.path.clone(), Node { entry, inode });
     }
 }
 

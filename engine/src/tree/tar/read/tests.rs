@@ -25,7 +25,18 @@ fn members(bytes: &[u8]) -> Result<Vec<(Member, Vec<u8>)>, Error> {
 
 fn head(path: &str, kind: u8, size: u64) -> Head<'_> {
     let (path, link) = (path.as_bytes(), b"".as_slice());
-    Head { path, kind, mode: 0o644, uid: 0, gid: 0, size, mtime: 0, link, device: (0, 0), xattrs: &[] }
+    Head {
+        path,
+        kind,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        size,
+        mtime: 0,
+        link,
+        device: (0, 0),
+        xattrs: const { &Vec::new() },
+    }
 }
 
 /// An extension with these records, and then a file without data.
