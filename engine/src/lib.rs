@@ -4,4 +4,5 @@
 
 pub mod digest;
 pub mod event;
+pub mod registry;
 pub mod tree;

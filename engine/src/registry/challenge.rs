@@ -80,7 +80,8 @@ mod tests {
 
     fn shown(header: &str) -> Vec<String> {
         let one = |challenge: &Challenge| {
-            let parameters: Vec<_> = challenge.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let parameters: Vec<_> =
+                challenge.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
             format!("{} {}", challenge.scheme, parameters.join(" | "))
         };
         parse(header).iter().map(one).collect()
@@ -92,14 +93,19 @@ mod tests {
             shown(
                 r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/node:pull""#
             ),
-            ["bearer realm=https://auth.docker.io/token | service=registry.docker.io | scope=repository:library/node:pull"]
+            [
+                "bearer realm=https://auth.docker.io/token | service=registry.docker.io | scope=repository:library/node:pull"
+            ]
         );
         assert_eq!(
             shown(r#"bearer scope="repository:a:pull,push" , Service = x,error=invalid_token"#),
             ["bearer scope=repository:a:pull,push | service=x | error=invalid_token"]
         );
         assert_eq!(shown(r#"Basic realm="a \"b\" c""#), [r#"basic realm=a "b" c"#]);
-        assert_eq!(shown(r#"Basic realm=x, Bearer realm="y", scope="" "#), ["basic realm=x", "bearer realm=y | scope="]);
+        assert_eq!(
+            shown(r#"Basic realm=x, Bearer realm="y", scope="" "#),
+            ["basic realm=x", "bearer realm=y | scope="]
+        );
         assert_eq!(shown("Negotiate, Basic realm=x"), ["negotiate ", "basic realm=x"]);
     }
 

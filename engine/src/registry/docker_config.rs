@@ -37,8 +37,9 @@ impl DockerConfig {
     /// # Errors
     /// Where it is not JSON of the expected form, without saying what stands there.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(bytes)
-            .map_err(|error| format!("it is not a docker configuration (line {}, column {})", error.line(), error.column()))
+        serde_json::from_slice(bytes).map_err(|error| {
+            format!("it is not a docker configuration (line {}, column {})", error.line(), error.column())
+        })
     }
 
     /// The name of the helper that keeps the login of this host (`gcloud` for `docker-credential-gcloud`).
@@ -52,7 +53,8 @@ impl DockerConfig {
     /// # Errors
     /// There is one, but it cannot be read.
     pub(super) fn stored(&self, host: &str) -> Result<Option<Credential>, String> {
-        let exact = self.auths.get(host).or_else(|| self.auths.iter().find(|(key, _)| names_host(key, host)).map(|(_, e)| e));
+        let exact =
+            self.auths.get(host).or_else(|| self.auths.iter().find(|(key, _)| names_host(key, host)).map(|(_, e)| e));
         let Some(entry) = exact else {
             return Ok(None);
         };
@@ -132,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_helper_of_a_host_goes_before_the_store_of_all() {
-        let text = r#"{"credsStore": "desktop", "credHelpers": {"gcr.io": "gcloud", "https://index.docker.io/v1/": "hub"}}"#;
+        let text =
+            r#"{"credsStore": "desktop", "credHelpers": {"gcr.io": "gcloud", "https://index.docker.io/v1/": "hub"}}"#;
         let config = DockerConfig::parse(text.as_bytes()).unwrap();
         assert_eq!(config.helper("gcr.io"), Some("gcloud"));
         assert_eq!(config.helper("docker.io"), Some("hub"));
@@ -146,7 +149,8 @@ mod tests {
             assert!(error.contains("line 1") && !error.contains("hunter2"), "{error}");
         }
         for auth in ["hunter2!", "aHVudGVyMg==", "OnB3"] {
-            let config = DockerConfig::parse(format!(r#"{{"auths": {{"a.io": {{"auth": "{auth}"}}}}}}"#).as_bytes()).unwrap();
+            let config =
+                DockerConfig::parse(format!(r#"{{"auths": {{"a.io": {{"auth": "{auth}"}}}}}}"#).as_bytes()).unwrap();
             let error = config.stored("a.io").unwrap_err();
             assert!(error.contains("not user:password") && !error.contains("hunter2"));
         }

@@ -70,10 +70,11 @@ pub enum Kind {
     NoPlatform { wanted: String, available: Vec<String> },
     /// What was fetched could not be written.
     #[error("cannot write {digest}")]
-    Sink { digest: Sha256, #[source] source: io::Error },
-    /// Another transfer of the same pull failed first.
-    #[error("stopped, because another layer failed")]
-    Stopped,
+    Sink {
+        digest: Sha256,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// Why no connection came about.
@@ -129,7 +130,8 @@ impl Error {
                 "is the registry running, and is this its port?".to_owned()
             }
             Kind::Unreachable { .. } => {
-                "is the network up? A proxy is taken from HTTPS_PROXY, a mirror from KILN_REGISTRY_MIRROR or kiln.ron".to_owned()
+                "is the network up? A proxy is taken from HTTPS_PROXY, a mirror from KILN_REGISTRY_MIRROR or kiln.ron"
+                    .to_owned()
             }
             Kind::Tls { .. } => format!(
                 "a private certificate authority can be named with SSL_CERT_FILE; a registry without TLS belongs into \
@@ -145,7 +147,9 @@ impl Error {
                 format!("the repository may not exist, or be private: check the name, or log in with `{login}`")
             }
             Kind::Denied { login: Login::Sent, .. } => {
-                format!("the stored login is wrong or may not read this repository: check the name, or run `{login}` again")
+                format!(
+                    "the stored login is wrong or may not read this repository: check the name, or run `{login}` again"
+                )
             }
             Kind::RateLimited { retry_after, .. } => {
                 let wait = retry_after.map(|wait| format!("wait {} s, ", wait.as_secs())).unwrap_or_default();
@@ -236,10 +240,15 @@ mod tests {
         offline.mirrors.push("mirror http://localhost:5000: connection refused".into());
         assert!(offline.is_offline());
         insta::assert_snapshot!(offline, @"node:12 from docker.io: cannot reach registry-1.docker.io: its name does not resolve; before it, mirror http://localhost:5000: connection refused");
-        let missing = Kind::NotFound { what: "tag 12".into(), detail: String::new(), similar: vec!["a".into(), "b".into()] };
+        let missing =
+            Kind::NotFound { what: "tag 12".into(), detail: String::new(), similar: vec!["a".into(), "b".into()] };
         assert_eq!(error("docker.io", missing).advice().unwrap(), "did you mean a and b?");
-        let denied =
-            |registry| error(registry, Kind::Denied { host: "h".into(), status: 401, detail: "no".into(), login: Login::Anonymous });
+        let denied = |registry| {
+            error(
+                registry,
+                Kind::Denied { host: "h".into(), status: 401, detail: "no".into(), login: Login::Anonymous },
+            )
+        };
         assert!(denied("docker.io").advice().unwrap().ends_with("`docker login`"));
         assert!(denied("ghcr.io").advice().unwrap().ends_with("`docker login ghcr.io`"));
         insta::assert_snapshot!(denied("ghcr.io"), @"node:12 from ghcr.io: access denied by h (status 401): no");

@@ -58,7 +58,7 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
 }
 
 fn within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
-    let (address, network, width) = match (address, network) {
+    let (address, network, width): (u128, u128, u32) = match (address, network) {
         (IpAddr::V4(a), IpAddr::V4(n)) => (u128::from(a.to_bits()), u128::from(n.to_bits()), 32),
         (IpAddr::V6(a), IpAddr::V6(n)) => (a.to_bits(), n.to_bits(), 128),
         _ => return false,

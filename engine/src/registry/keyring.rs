@@ -33,7 +33,6 @@ pub(super) enum Found {
 }
 
 /// All logins that the user's configuration leads to.
-#[derive(Debug)]
 pub(super) struct Keyring {
     path: Option<PathBuf>,
     config: OnceLock<Result<DockerConfig, String>>,
@@ -214,6 +213,8 @@ mod tests {
         assert_eq!(Keyring::new(Some(path.clone())).find("a.io").0, Found::Nothing);
         assert_eq!(Keyring::new(None).find("a.io").0, Found::Nothing);
         std::fs::write(&path, "{").unwrap();
-        assert!(matches!(Keyring::new(Some(path)).find("a.io").0, Found::Trouble(detail) if detail.contains("config.json")));
+        assert!(
+            matches!(Keyring::new(Some(path)).find("a.io").0, Found::Trouble(detail) if detail.contains("config.json"))
+        );
     }
 }

@@ -65,11 +65,7 @@ impl Platform {
 
     /// The platforms whose images run here, the best first.
     fn acceptable(&self) -> Vec<Platform> {
-        let of = |arch: &str, variant: Option<String>| Platform {
-            os: self.os.clone(),
-            arch: arch.to_owned(),
-            variant,
-        };
+        let of = |arch: &str, variant: Option<String>| Platform { os: self.os.clone(), arch: arch.to_owned(), variant };
         let older = |arch: &str, newest: u8, oldest: u8| -> Vec<Platform> {
             (oldest..=newest).rev().map(|version| of(arch, Some(format!("v{version}")))).collect()
         };

@@ -88,8 +88,8 @@ impl Reference {
             return Err(ReferenceError::Empty);
         }
         if let Some(end) = text.find("://") {
-            let part = &text[..end + 3];
-            return Err(match text.contains('@') && text[end..].find('@') < text[end + 3..].find('/').map(|at| at + 3) {
+            let (part, rest) = text.split_at(end + 3);
+            return Err(match rest.split('/').next().is_some_and(|authority| authority.contains('@')) {
                 true => ReferenceError::Credentials,
                 false => ReferenceError::Url { text: text.into(), part: part.into() },
             });
@@ -239,7 +239,8 @@ fn is_host_and_port(text: &str) -> bool {
 }
 
 fn check_repository(text: &str, path: &str, repository: &str) -> Result<(), ReferenceError> {
-    if path.bytes().any(|b| b.is_ascii_uppercase()) {
+    let lower = path.to_ascii_lowercase();
+    if lower != path && lower.split('/').all(is_component) {
         return Err(ReferenceError::Uppercase { text: text.into(), part: path.into() });
     }
     if let Some(part) = path.split('/').find(|part| !is_component(part)) {
@@ -376,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_password_in_a_name_is_not_repeated_by_the_error() {
-        for text in ["ann:hunter2@ghcr.io/o/a", "https://ann:hunter2@ghcr.io/o/a"] {
+        for text in ["ann:hunter2@ghcr.io/o/a", "https://ann:hunter2@ghcr.io/o/a", "https://ann:hunter2@ghcr.io"] {
             let error = Reference::parse(text).unwrap_err();
             assert_eq!(error, ReferenceError::Credentials);
             assert!(!format!("{error} {error:?}").contains("hunter2"));

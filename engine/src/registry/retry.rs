@@ -25,9 +25,9 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// One try only.
-    pub(super) fn never(self) -> Self {
-        Retry { attempts: 1, ..self }
+    /// No more than so many attempts.
+    pub(super) fn at_most(self, attempts: u32) -> Self {
+        Retry { attempts: self.attempts.min(attempts), ..self }
     }
 
     /// How long to wait after `failures` failures in a row, of which there is at least one; `None` means give up.
@@ -64,13 +64,14 @@ mod tests {
 
     #[test]
     fn waits_grow_to_their_limit_and_end() {
-        let retry = Retry { attempts: 8, first_delay: Duration::from_millis(100), longest_delay: Duration::from_secs(1) };
+        let retry =
+            Retry { attempts: 8, first_delay: Duration::from_millis(100), longest_delay: Duration::from_secs(1) };
         for (failures, span) in [(1, 100), (2, 200), (3, 400), (4, 800), (5, 1000), (7, 1000)] {
             let delay = retry.delay(failures, None).unwrap();
             assert!(delay >= Duration::from_millis(span / 2) && delay <= Duration::from_millis(span), "{delay:?}");
         }
         assert_eq!(retry.delay(8, None), None);
-        assert_eq!(retry.never().delay(1, None), None);
+        assert_eq!(retry.at_most(1).delay(1, None), None);
     }
 
     #[test]
