@@ -11,6 +11,9 @@ use std::{
     },
 };
 
+/// Makes the sink of a layer, in the thread that fetches it; `None` means that the layer is already there.
+pub type OpenSink<'a> = dyn Fn(&Layer) -> io::Result<Option<Box<dyn BlobSink + 'a>>> + Sync + 'a;
+
 /// Ends a transfer at its next bytes when another one has failed.
 struct Stoppable<'a> {
     inner: Box<dyn BlobSink + 'a>,
@@ -39,6 +42,7 @@ impl Client {
     ///
     /// `open` makes the sink of each, or answers `None` where the layer is already there. `progress` is told, from any
     /// thread, how many bytes of a layer its sink holds. The threads are the client's own: they wait for the network, and
+    /// `progress` is told, from any thread, how many bytes of a layer its sink holds. The threads are the client's own: they wait for the network, and
     /// would only block the pool that computes.
     ///
     /// # Errors
@@ -49,6 +53,7 @@ impl Client {
         layers: &[Layer],
         at_once: usize,
         open: &(dyn Fn(&Layer) -> io::Result<Option<Box<dyn BlobSink + 'a>>> + Sync),
+        open: &OpenSink<'a>,
         progress: &(dyn Fn(&Layer, u64) + Sync),
     ) -> Result<(), Error> {
         let mut seen: HashSet<Sha256> = HashSet::new();
@@ -81,6 +86,7 @@ impl Client {
         reference: &Reference,
         layer: &Layer,
         open: &(dyn Fn(&Layer) -> io::Result<Option<Box<dyn BlobSink + 'a>>> + Sync),
+        open: &OpenSink<'a>,
         progress: &(dyn Fn(&Layer, u64) + Sync),
         stop: &AtomicBool,
     ) -> Result<(), Error> {

@@ -39,6 +39,7 @@ mod tests;
 
 pub use blob::{BlobSink, MemorySink};
 pub use error::{Error, Kind, Login, Unreachable, Warning};
+pub use layers::OpenSink;
 pub use manifest::{Compression, Descriptor};
 pub use options::{Mirror, Options, OptionsError, Proxies, Timeouts, parse_mirrors};
 pub use platform::Platform;
@@ -92,6 +93,7 @@ impl Client {
 
     /// Tries the mirrors of a name's registry, then the registry itself.
     fn from_sources<T>(
+    fn try_sources<T>(
         &self,
         reference: &Reference,
         mut act: impl FnMut(&Source) -> Result<T, Kind>,

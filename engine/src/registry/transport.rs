@@ -214,6 +214,7 @@ impl Transport {
             }
         };
         let (parts, body) = response.map_err(|error| self.explain(url, proxy, error))?.into_parts();
+        let (parts, body) = response.map_err(|error| self.explain(url, proxy, &error))?.into_parts();
         let body = Body { reader: body.into_reader(), host: url.authority(), idle: self.idle };
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body, url: url.clone() })
     }
@@ -238,6 +239,8 @@ impl Transport {
         use ureq::{Error, Timeout};
         let host = url.authority();
         let why = match &error {
+    fn explain(&self, url: &Url, proxy: Option<&str>, error: &ureq::Error) -> Kind {
+        let why = match error {
             Error::HostNotFound => Unreachable::Name,
             Error::Timeout(Timeout::Connect | Timeout::Resolve) => Unreachable::Timeout,
             Error::ConnectProxyFailed(detail) => Unreachable::Proxy(clean(detail)),

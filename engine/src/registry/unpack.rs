@@ -39,6 +39,12 @@ enum Packed<R: Read> {
     No(Chain<Cursor<Vec<u8>>, R>),
     Gzip(Box<MultiGzDecoder<Chain<Cursor<Vec<u8>>, R>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Chain<Cursor<Vec<u8>>, R>>>>),
+/// A layer whose first bytes have been looked at.
+type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
+
+    No(Whole<R>),
+    Gzip(Box<MultiGzDecoder<Whole<R>>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Whole<R>>>>),
 }
 
 /// Reads a layer's tar. A reader that stops before the end proves nothing: [`Unpacked::finish`] does.

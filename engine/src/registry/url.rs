@@ -28,6 +28,9 @@ impl Scheme {
     }
 }
 
+/// The user and password that stood in an address.
+pub(super) type UserInfo = (String, Secret);
+
 /// An absolute http or https address without credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Url {
@@ -49,7 +52,7 @@ impl Url {
     ///
     /// # Errors
     /// What is wrong with it, in words that do not repeat it.
-    pub(super) fn parse(text: &str) -> Result<(Url, Option<(String, Secret)>), &'static str> {
+    pub(super) fn parse(text: &str) -> Result<(Url, Option<UserInfo>), &'static str> {
         let (scheme, rest) = match text.split_once("://") {
             Some((word, rest)) if word.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
             Some((word, rest)) if word.eq_ignore_ascii_case("http") => (Scheme::Http, rest),

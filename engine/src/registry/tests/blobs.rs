@@ -69,6 +69,8 @@ fn a_range_that_begins_elsewhere_is_not_believed() {
     let (done, sink) = fetch(&client(), &fake, &blob);
     done.unwrap();
     assert!(sink.bytes == bytes && sink.restarts == 1);
+    // It is noticed by the range, not only by the digest at the end.
+    assert_eq!(ranges(&fake), [None, Some("bytes=200000-".to_owned()), None]);
 }
 
 fn unranged(seen: &Seen) -> Seen {
@@ -119,6 +121,15 @@ fn a_blob_that_never_ends_or_always_ends_early_is_refused() {
     let (done, sink) = fetch(&client(), &fake, &blob);
     let error = done.unwrap_err();
     assert!(matches!(*error.kind, Kind::Broken { .. }) && !sink.finished, "{error}");
+}
+
+#[test]
+fn a_connection_that_brings_nothing_is_tried_as_often_as_is_allowed() {
+    let (content, blob, _) = content();
+    let fake = Fake::start(move |seen| content.answer(seen).cut_at(0));
+    let error = fetch(&client(), &fake, &blob).0.unwrap_err();
+    assert!(matches!(*error.kind, Kind::Broken { .. }), "{error}");
+    assert_eq!(fake.count("/blobs/"), 4);
 }
 
 #[test]

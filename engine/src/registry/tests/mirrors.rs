@@ -89,6 +89,25 @@ fn wrong_bytes_from_a_mirror_are_not_built_upon() {
 }
 
 #[test]
+fn a_blob_that_grows_at_a_mirror_is_begun_anew_at_the_registry() {
+    let (one, two) = (content("node"), content("node"));
+    let origin = Fake::start(move |seen| one.answer(seen));
+    let mirror = Fake::start(move |seen| {
+        let mut reply = two.answer(seen);
+        if reply.body.len() > 10_000 {
+            reply.body.extend([0; 200_000]);
+        }
+        reply
+    });
+    let client = Client::new(through(&format!("http://{}", mirror.host()), &origin.host())).unwrap();
+    let resolved = client.resolve(&origin.reference("node:12-alpine"), &amd64()).unwrap();
+    let mut sink = Sink::default();
+    client.fetch_blob(&resolved.reference, &resolved.layers[0].descriptor(), &mut sink, &|_| ()).unwrap();
+    assert!(sink.finished && sink.restarts == 1);
+    assert!(origin.seen().len() == 1 && origin.seen()[0].header("range").is_none());
+}
+
+#[test]
 fn a_mirror_may_have_a_path_and_a_login_of_its_own() {
     let served = content("hub/node");
     let mirror = Fake::start(move |seen| match seen.header("authorization") {

@@ -32,6 +32,17 @@ fn start(directory: &tempfile::TempDir) -> (Server, String) {
     let (config, data) = (directory.path().join("config.yml"), directory.path().join("data"));
     let text = format!(
         "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+/// Whether a test may run; a missing program is a failure where all tools must be there.
+fn has(program: &str, argument: &str) -> bool {
+    let found = Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !found {
+        assert!(std::env::var_os("KILN_REQUIRE_TOOLS").is_none_or(|value| value != "1"), "{program} is not installed");
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+
+fn start(directory: &tempfile::TempDir, tls: &str) -> (Server, String) {
+        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{tls}",
         data.display()
     );
     std::fs::write(&config, text).unwrap();
@@ -66,6 +77,8 @@ fn an_image_is_pulled_from_a_real_registry_directly_and_as_a_mirror() {
     }
     let directory = tempfile::tempdir().unwrap();
     let (_server, host) = start(&directory);
+    if !has(PROGRAM, "--version") {
+    let (_server, host) = start(&directory, "");
     let agent = ureq::Agent::config_builder().proxy(None).build().new_agent();
     let tars = [noise(1, 3_000_000), noise(2, 10)];
     let diff_ids: Vec<String> = tars.iter().map(|tar| Sha256::of(tar).to_string()).collect();
@@ -103,4 +116,43 @@ fn an_image_is_pulled_from_a_real_registry_directly_and_as_a_mirror() {
     assert_eq!(error.advice().unwrap(), format!("did you mean {host}/library/node:12-alpine?"));
     let error = client.resolve(&Reference::parse(&format!("{host}/nobody/nothing")).unwrap(), &amd64()).unwrap_err();
     assert!(matches!(*error.kind, Kind::NotFound { .. }), "{error}");
+}
+
+/// Makes a certificate authority and a certificate of it for 127.0.0.1: `ca.pem`, `server.pem`, `server.key`.
+fn make_certificates(directory: &tempfile::TempDir) {
+    let openssl = |arguments: &str| {
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=ca"));
+    openssl(&format!("req {key} -keyout server.key -out server.csr -subj /CN=127.0.0.1"));
+    std::fs::write(directory.path().join("san"), "subjectAltName=IP:127.0.0.1").unwrap();
+    openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem -days 2 -extfile san");
+}
+
+#[test]
+fn a_certificate_is_believed_only_from_an_authority_that_is_named() {
+    if !has(PROGRAM, "--version") || !has("openssl", "version") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    make_certificates(&directory);
+    let at = |name: &str| directory.path().join(name);
+    let (certificate, key) = (at("server.pem"), at("server.key"));
+    let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", certificate.display(), key.display());
+    let (_server, host) = start(&directory, &tls);
+    let said = |certificates| {
+        let mirrors = parse_mirrors(&format!("reg.invalid=https://{host}")).unwrap();
+        let client = Client::new(Options { mirrors, certificates, ..options() }).unwrap();
+        // The registry itself is nowhere, so the error tells what its mirror said.
+        client
+            .resolve(&Reference::parse("reg.invalid/app").unwrap(), &amd64())
+            .unwrap_err()
+            .mirrors
+            .join("")
+            .replace(&host, "HOST")
+    };
+    insta::assert_snapshot!(said(None), @"mirror https://HOST: no secure connection to HOST: invalid peer certificate: UnknownIssuer");
+    insta::assert_snapshot!(said(Some(at("ca.pem"))), @r#"mirror https://HOST: tag "latest" of app not found: manifest unknown (MANIFEST_UNKNOWN)"#);
 }

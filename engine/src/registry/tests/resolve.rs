@@ -4,6 +4,10 @@ use super::super::*;
 use super::fake::*;
 use crate::digest::Sha256;
 use std::time::{Duration, Instant};
+use std::{
+    io::{Read as _, Write as _},
+    time::{Duration, Instant},
+};
 
 fn kind(error: Error) -> Kind {
     *error.kind
@@ -186,9 +190,19 @@ fn without_a_network_the_error_says_so_at_once() {
 fn a_plain_answer_where_tls_is_wanted_is_told_as_such() {
     let fake = Fake::start(|_| Reply::new(200, ""));
     let mirror = Mirror { registry: "reg.example".into(), url: format!("https://{}", fake.host()) };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The greeting is read, so that the answer is not lost in a reset connection.
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent no HTTP\n").unwrap();
+    });
+    let mirror = Mirror { registry: "reg.example".into(), url: format!("https://{host}") };
     let (client, heard) = listening(Options { mirrors: vec![mirror], ..options() });
     let reference = Reference::parse("reg.example/app").unwrap();
     client.resolve(&reference, &amd64()).unwrap_err();
     let heard = heard.lock().unwrap().join("\n");
     assert!(heard.contains("no secure connection to 127.0.0.1"), "{heard}");
+    server.join().unwrap();
 }
