@@ -82,16 +82,16 @@ impl Mode {
                     }
                 }
                 Change::Copy { shift, into, operator } => {
-                    let source = (mode >> shift & 0o7) * 0o111 & into;
+                    let source = (((mode >> shift) & 0o7) * 0o111) & into;
                     mode = match operator {
                         b'+' => mode | source,
                         b'-' => mode & !source,
-                        _ => mode & !into | source,
+                        _ => (mode & !into) | source,
                     };
                 }
             }
         }
-        current & !ALL | mode
+        (current & !ALL) | mode
     }
 }
 

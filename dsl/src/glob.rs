@@ -11,7 +11,7 @@ pub(crate) struct Glob {
 }
 
 /// An escape of a character that needs none; `None` at the end of the pattern.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct InvalidEscape(pub Option<char>);
 
 impl Glob {

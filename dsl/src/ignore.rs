@@ -151,7 +151,7 @@ impl Ignore {
         let direct: Vec<Vec<bool>> = self.patterns.iter().map(|pattern| pattern.kind.levels(path, levels)).collect();
         let mut from_parent = vec![false; self.patterns.len()];
         let mut verdict = None;
-        for level in 0..levels {
+        for (level, _) in boundaries(path).enumerate() {
             verdict = None;
             for (index, pattern) in self.patterns.iter().enumerate() {
                 if !from_parent[index] {

@@ -233,11 +233,17 @@ impl<'a> Lexer<'a> {
         let at = start + found.offset;
         let span = Span::new(at, at + found.value.len());
         let value = Spanned::new(found.value.to_owned(), span);
+        let keep = |slot: &mut Option<Word>| {
+            let repeated = slot.is_some();
+            slot.get_or_insert_with(|| value);
+            repeated
+        };
         let repeated = match found.kind {
-            directive::Kind::Syntax => self.directives.syntax.replace(value).is_some(),
-            directive::Kind::Check => self.directives.check.replace(value).is_some(),
+            directive::Kind::Syntax => keep(&mut self.directives.syntax),
+            directive::Kind::Check => keep(&mut self.directives.check),
+            directive::Kind::Escape if self.escape_written => true,
             directive::Kind::Escape => {
-                let repeated = std::mem::replace(&mut self.escape_written, true);
+                self.escape_written = true;
                 match found.value {
                     "\\" => self.directives.escape = '\\',
                     "`" => self.directives.escape = '`',
@@ -247,7 +253,7 @@ impl<'a> Lexer<'a> {
                         format!("invalid escape token '{other}' does not match ` or \\"),
                     )),
                 }
-                repeated
+                false
             }
         };
         if repeated {

@@ -104,7 +104,7 @@ fn bodies(lexer: &mut Lexer<'_>, line: &Logical<'_>, node: &mut Node) -> bool {
         if !body.terminated {
             let message = format!("unterminated heredoc: no line holds only '{}'", head.name);
             let mut error = Diagnostic::error("UnterminatedHeredoc", line.span, message);
-            if let Some(at) = near_miss(&body.content, &head.name, head.chomp) {
+            if let Some(at) = near_miss(&body.content, &head.name) {
                 let start = body.span.start as usize + at;
                 error = error
                     .with_related(Span::new(start, start + head.name.len()), "this line holds more than the word")
@@ -125,14 +125,11 @@ fn bodies(lexer: &mut Lexer<'_>, line: &Logical<'_>, node: &mut Node) -> bool {
     true
 }
 
-/// The place of a line that would end the heredoc but for blanks.
-fn near_miss(content: &str, name: &str, chomp: bool) -> Option<usize> {
+/// The place of a line that would end the heredoc but for its blanks.
+fn near_miss(content: &str, name: &str) -> Option<usize> {
     let mut at = 0;
     for line in content.split_inclusive('\n') {
-        let bare = line.trim();
-        if bare == name && !chomp
-            || bare == name && line.trim_start_matches('\t').trim_end_matches(['\r', '\n']) != name
-        {
+        if line.trim() == name {
             return Some(at + line.len() - line.trim_start().len());
         }
         at += line.len();

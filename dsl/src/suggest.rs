@@ -23,27 +23,31 @@ pub fn nearest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Op
         if distance == 0 {
             return None;
         }
-        // Two edits turn any two-letter word into any other.
-        if distance < best_distance && distance < target.len().max(word.len()) {
+        // Of a short word, two edits leave too little to recognise it by.
+        if distance < best_distance && 2 * distance < target.len().max(word.len()) {
             (best, best_distance) = (Some(option), distance);
         }
     }
     best
 }
 
-/// Levenshtein's distance.
+/// The number of characters to insert, remove, replace or swap with their neighbour.
 fn edit_distance(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+    // The rows of the table for `a` up to two, one and no characters back.
+    let mut oldest = vec![0; b.len() + 1];
+    let mut previous: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = previous[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(previous[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(oldest[j - 2] + 1);
+            }
         }
+        oldest = std::mem::replace(&mut previous, row);
     }
-    row[b.len()]
+    previous[b.len()]
 }
 
 #[cfg(test)]
@@ -56,6 +60,7 @@ mod tests {
         assert_eq!(nearest("form", ["FROM", "RUN"]), Some("FROM"));
         assert_eq!(nearest("platfrm", ["platform"]), Some("platform"));
         assert_eq!(nearest("apt-get", ["FROM", "RUN"]), None);
+        assert_eq!(nearest("FOO", ["FROM", "RUN"]), None);
         assert_eq!(nearest("run", ["FROM", "RUN"]), None);
         assert_eq!(nearest(&"x".repeat(100_000), ["FROM"]), None);
     }
