@@ -153,7 +153,6 @@ impl Client {
         progress: &dyn Fn(u64),
     ) -> Result<(), Error> {
         let mut transfer = Transfer { blob, sink: into, progress, hasher: sha2::Sha256::new(), at: 0 };
-        self.from_sources(reference, |source| self.run(source, reference.repository(), &mut transfer))
         self.try_sources(reference, |source| self.run(source, reference.repository(), &mut transfer))
     }
 

@@ -40,8 +40,6 @@ impl BlobSink for Stoppable<'_> {
 impl Client {
     /// Fetches layers, up to `at_once` at a time, in their order; a layer that stands there twice is fetched once.
     ///
-    /// `open` makes the sink of each, or answers `None` where the layer is already there. `progress` is told, from any
-    /// thread, how many bytes of a layer its sink holds. The threads are the client's own: they wait for the network, and
     /// `progress` is told, from any thread, how many bytes of a layer its sink holds. The threads are the client's own: they wait for the network, and
     /// would only block the pool that computes.
     ///
@@ -52,7 +50,6 @@ impl Client {
         reference: &Reference,
         layers: &[Layer],
         at_once: usize,
-        open: &(dyn Fn(&Layer) -> io::Result<Option<Box<dyn BlobSink + 'a>>> + Sync),
         open: &OpenSink<'a>,
         progress: &(dyn Fn(&Layer, u64) + Sync),
     ) -> Result<(), Error> {
@@ -85,7 +82,6 @@ impl Client {
         &self,
         reference: &Reference,
         layer: &Layer,
-        open: &(dyn Fn(&Layer) -> io::Result<Option<Box<dyn BlobSink + 'a>>> + Sync),
         open: &OpenSink<'a>,
         progress: &(dyn Fn(&Layer, u64) + Sync),
         stop: &AtomicBool,

@@ -92,7 +92,6 @@ impl Client {
     }
 
     /// Tries the mirrors of a name's registry, then the registry itself.
-    fn from_sources<T>(
     fn try_sources<T>(
         &self,
         reference: &Reference,

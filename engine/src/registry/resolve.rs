@@ -91,7 +91,6 @@ impl Client {
     /// # Errors
     /// What the registry itself said, with what its mirrors said before it.
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Resolved, Error> {
-        let resolved = self.from_sources(reference, |source| self.resolve_at(source, reference, platform))?;
         let resolved = self.try_sources(reference, |source| self.resolve_at(source, reference, platform))?;
         if resolved.platform.os() != platform.os() || resolved.platform.arch() != platform.arch() {
             self.warn(&Warning::Platform {

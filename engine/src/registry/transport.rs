@@ -213,7 +213,6 @@ impl Transport {
                 agent.run(request.body(form.reveal().as_bytes()).map_err(|_| unusable())?)
             }
         };
-        let (parts, body) = response.map_err(|error| self.explain(url, proxy, error))?.into_parts();
         let (parts, body) = response.map_err(|error| self.explain(url, proxy, &error))?.into_parts();
         let body = Body { reader: body.into_reader(), host: url.authority(), idle: self.idle };
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body, url: url.clone() })
@@ -235,11 +234,9 @@ impl Transport {
         }
     }
 
-    fn explain(&self, url: &Url, proxy: Option<&str>, error: ureq::Error) -> Kind {
+    fn explain(&self, url: &Url, proxy: Option<&str>, error: &ureq::Error) -> Kind {
         use ureq::{Error, Timeout};
         let host = url.authority();
-        let why = match &error {
-    fn explain(&self, url: &Url, proxy: Option<&str>, error: &ureq::Error) -> Kind {
         let why = match error {
             Error::HostNotFound => Unreachable::Name,
             Error::Timeout(Timeout::Connect | Timeout::Resolve) => Unreachable::Timeout,

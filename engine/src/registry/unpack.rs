@@ -35,13 +35,10 @@ pub enum UnpackError {
     },
 }
 
-enum Packed<R: Read> {
-    No(Chain<Cursor<Vec<u8>>, R>),
-    Gzip(Box<MultiGzDecoder<Chain<Cursor<Vec<u8>>, R>>>),
-    Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Chain<Cursor<Vec<u8>>, R>>>>),
 /// A layer whose first bytes have been looked at.
 type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
 
+enum Packed<R: Read> {
     No(Whole<R>),
     Gzip(Box<MultiGzDecoder<Whole<R>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Whole<R>>>>),

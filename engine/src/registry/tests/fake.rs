@@ -204,15 +204,11 @@ impl Content {
     }
 
     pub(super) fn add_manifest(&mut self, repository: &str, tag: &str, media_type: &str, bytes: Vec<u8>) -> Descriptor {
-        let digest = Sha256::of(&bytes);
-        for name in [tag.to_owned(), digest.to_string()] {
-            let path = format!("/v2/{repository}/manifests/{name}");
-            self.files.insert(path, (media_type.to_owned(), bytes.clone()));
-        }
-        Descriptor { digest, size: bytes.len() as u64, media_type: media_type.to_owned(), urls: Vec::new() }
         let (digest, size) = (Sha256::of(&bytes), bytes.len() as u64);
         let file = (media_type.to_owned(), bytes);
+        for name in [tag.to_owned(), digest.to_string()] {
             self.files.insert(format!("/v2/{repository}/manifests/{name}"), file.clone());
+        }
         Descriptor { digest, size, media_type: media_type.to_owned(), urls: Vec::new() }
     }
 

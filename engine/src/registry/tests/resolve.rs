@@ -3,7 +3,6 @@
 use super::super::*;
 use super::fake::*;
 use crate::digest::Sha256;
-use std::time::{Duration, Instant};
 use std::{
     io::{Read as _, Write as _},
     time::{Duration, Instant},
@@ -188,8 +187,6 @@ fn without_a_network_the_error_says_so_at_once() {
 
 #[test]
 fn a_plain_answer_where_tls_is_wanted_is_told_as_such() {
-    let fake = Fake::start(|_| Reply::new(200, ""));
-    let mirror = Mirror { registry: "reg.example".into(), url: format!("https://{}", fake.host()) };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
     let server = std::thread::spawn(move || {
