@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,6 +136,17 @@ impl Snapshot {
         self.layers.iter().rev().flat_map(|layer| layer.dirs().iter().cloned()).collect()
     }
 
+    /// The top-level directory of the host with this name that lies under the snapshot.
+    fn host_dir(&self, name: &[u8]) -> Option<&Path> {
+        let mut dirs = self.host_dirs();
+        dirs.find(|dir| dir.file_name().is_some_and(|other| other.as_bytes() == name))
+    }
+
+    /// Top-level directories of the host that lie under the snapshot, each by an overlay of its own.
+    pub fn host_dirs(&self) -> impl Iterator<Item = &Path> {
+        self.layers.iter().flat_map(|layer| layer.host_dirs()).map(PathBuf::as_path)
+    }
+
     /// What is at `path` itself: its last part is not followed where it is a symbolic link, and a
     /// link on the way there finds nothing. `None` where nothing is.
     pub fn lookup(&self, path: &TreePath) -> Result<Option<Found>, LookupError> {
@@ -170,9 +182,10 @@ impl Snapshot {
         let failed = |errno: Errno| LookupError::Io { path: path.clone(), source: errno.into() };
         let mut dirs: Vec<OwnedFd> =
             self.dirs().iter().map(|dir| open_top(dir)).collect::<Result<_, _>>().map_err(failed)?;
-        for part in path.parts() {
+        for (depth, part) in path.parts().enumerate() {
             let name = c_name(part);
             let mut below = Vec::new();
+            let mut hidden = false;
             for dir in &dirs {
                 let found = match stat::stat_at(dir.as_fd(), &name) {
                     Ok(found) => found,
@@ -180,14 +193,22 @@ impl Snapshot {
                     Err(errno) => return Err(failed(errno)),
                 };
                 if found.file_type != FileType::Directory {
+                    hidden = true;
                     break;
                 }
                 let child = stat::open_dir_at(dir.as_fd(), &name).map_err(failed)?;
                 let opaque = stat::is_opaque(&child);
                 below.push(child);
                 if opaque {
+                    hidden = true;
                     break;
                 }
+            }
+            if depth == 0
+                && !hidden
+                && let Some(dir) = self.host_dir(part)
+            {
+                below.push(open_top(dir).map_err(failed)?);
             }
             dirs = below;
             if dirs.is_empty() {
@@ -406,7 +427,7 @@ fn stack(lower: Vec<Entry>, upper: Vec<Entry>, path: &TreePath) -> Vec<Entry> {
 
 /// The host's files at `path` and below.
 fn scan_host(layer: &Layer, path: &TreePath) -> Result<Tree, LookupError> {
-    let view = Snapshot::of([Arc::new(Layer::host(layer.id(), layer.dirs().to_vec()))]);
+    let view = Snapshot::of([Arc::new(Layer::host(layer.id(), layer.dirs().to_vec(), layer.host_dirs().to_vec()))]);
     let failed = |errno: Errno| LookupError::Io { path: path.clone(), source: errno.into() };
     let Some(found) = view.lookup(path)? else { return Ok(Tree::default()) };
     let mut entries = Vec::new();
@@ -518,7 +539,7 @@ mod tests {
         fs::write(low.join("etc/group"), "low").unwrap();
         fs::write(high.join("etc/passwd"), "high").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", low.join("link")).unwrap();
-        let layer = |path: PathBuf| Arc::new(Layer::host(crate::digest::LayerId::from_bytes([0; 32]), vec![path]));
+        let layer = |path: PathBuf| Arc::new(Layer::host(crate::digest::LayerId::from_bytes([0; 32]), vec![path], Vec::new()));
         let snapshot = Snapshot::of([layer(low), layer(high)]);
         assert_eq!(snapshot.read(&TreePath::new("link"), 10).unwrap().unwrap(), b"high");
         assert_eq!(snapshot.read(&TreePath::new("etc/group"), 2).unwrap().unwrap(), b"lo");

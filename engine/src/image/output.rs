@@ -84,6 +84,12 @@ pub enum Error {
 /// that of any new file.
 pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<(), Error> {
     let failed = |source| Error::Write { path: path.to_owned(), source };
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        // A device or pipe is written to; renaming over `/dev/null` would take it from everybody.
+        let mut out = BufWriter::new(File::options().write(true).open(path).map_err(failed)?);
+        fill(&mut out)?;
+        return out.flush().map_err(failed);
+    }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     // The umask narrows it, as with every file that a program creates.

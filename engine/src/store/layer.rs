@@ -19,17 +19,25 @@ pub struct Layer {
     dirs: Vec<PathBuf>,
     tree_path: Option<PathBuf>,
     tree: OnceLock<Tree>,
+    host_dirs: Vec<PathBuf>,
 }
 
 impl Layer {
     /// A layer of the store.
     pub(crate) fn stored(id: LayerId, dirs: Vec<PathBuf>, tree_path: PathBuf) -> Self {
-        Layer { id, dirs, tree_path: Some(tree_path), tree: OnceLock::new() }
+        Layer { id, dirs, tree_path: Some(tree_path), tree: OnceLock::new(), host_dirs: Vec::new() }
     }
 
     /// The host's own files as a layer: there is no listing, and it is packed into no image.
-    pub(crate) fn host(id: LayerId, dirs: Vec<PathBuf>) -> Self {
-        Layer { id, dirs, tree_path: None, tree: OnceLock::new() }
+    /// `host_dirs` are top-level directories of the host that lie under the step's root where the
+    /// layer's own directory has empty ones.
+    pub(crate) fn host(id: LayerId, dirs: Vec<PathBuf>, host_dirs: Vec<PathBuf>) -> Self {
+        Layer { id, dirs, tree_path: None, tree: OnceLock::new(), host_dirs }
+    }
+
+    /// Top-level directories of the host that belong to this layer.
+    pub fn host_dirs(&self) -> &[PathBuf] {
+        &self.host_dirs
     }
 
     /// Its identity.

@@ -1,0 +1,299 @@
+//! Base images: what the store knows of a name, and what a registry says where it knows nothing.
+//!
+//! A name is resolved while planning, because the plan needs the configuration; its layers are fetched
+//! by the FROM step, beside other steps. Knows nothing of instructions.
+
+use super::steps::Done;
+use super::{boxed, host, store_error, File};
+use crate::api::{BuildError, Request};
+use crate::digest::{ImageKey, Sha256};
+use crate::event::{Event, Sink};
+use crate::image::config::ImageConfig;
+use crate::plan::{Base, ImageNeed, KnownImage};
+use crate::registry::{self, BlobSink, Client, Reference, Resolved, Unpacked};
+use crate::snapshot::Snapshot;
+use crate::store::{now, BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError};
+use crate::tree::unpack::NoLower;
+use std::collections::HashMap;
+use std::fs::File as FsFile;
+use std::io::{self, Seek as _, Write as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// How many layers of one image are fetched at once, as Docker does by default.
+const LAYERS_AT_ONCE: usize = 3;
+
+/// The bases of one build.
+pub(crate) struct Bases<'a> {
+    request: &'a Request,
+    store: &'a Store,
+    sink: &'a dyn Sink,
+    file: &'a File,
+    client: OnceLock<Client>,
+    /// Images that are resolved and not yet fetched, by their place holder.
+    pending: Mutex<HashMap<ImageKey, Arc<Pending>>>,
+}
+
+struct Pending {
+    name: String,
+    resolved: Resolved,
+    need: ImageNeed,
+}
+
+impl<'a> Bases<'a> {
+    pub fn new(request: &'a Request, store: &'a Store, sink: &'a dyn Sink, file: &'a File) -> Self {
+        Bases { request, store, sink, file, client: OnceLock::new(), pending: Mutex::new(HashMap::new()) }
+    }
+
+    fn store_failed(&self, error: StoreError) -> BuildError {
+        store_error(&self.request.store, error)
+    }
+
+    /// What is known of the image that `need` names.
+    pub fn resolve(&self, need: &ImageNeed) -> Result<KnownImage, BuildError> {
+        let reference = Reference::parse(&need.name).map_err(|error| BuildError::InvalidName {
+            name: need.name.clone(),
+            reason: error.to_string(),
+        })?;
+        let name = reference.to_string();
+        if !self.request.pull
+            && let Some(known) = self.stored(&name)?
+        {
+            self.check_platform(&known.config, need);
+            return Ok(known);
+        }
+        match self.ask_registry(&reference, &name, need) {
+            // With --pull a name that only the store knows is still good: no registry has it.
+            Err(error) if self.request.pull => match self.stored(&name)? {
+                Some(known) => {
+                    let message = format!("{}: {error}; the image in the store is used", reference.familiar());
+                    self.sink.emit(Event::Warning { message });
+                    Ok(known)
+                }
+                None => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    fn stored(&self, name: &str) -> Result<Option<KnownImage>, BuildError> {
+        let failed = |error| self.store_failed(error);
+        let Some(key) = self.store.db().name(name).map_err(failed)? else { return Ok(None) };
+        self.known_image(key)
+    }
+
+    fn known_image(&self, key: ImageKey) -> Result<Option<KnownImage>, BuildError> {
+        let failed = |error| self.store_failed(error);
+        let Some(image) = self.store.db().image(key).map_err(failed)? else { return Ok(None) };
+        for layer in &image.layers {
+            if self.store.layer(layer.id).map_err(failed)?.is_none() {
+                return Ok(None);
+            }
+        }
+        let config = ImageConfig::read_base(&image.config).map_err(|error| {
+            failed(StoreError::Damaged { what: format!("the configuration of {key}"), detail: error.to_string() })
+        })?;
+        Ok(Some(KnownImage { key, config }))
+    }
+
+    fn check_platform(&self, config: &ImageConfig, need: &ImageNeed) {
+        if !config.architecture.is_empty() && config.architecture != need.platform.arch {
+            let message = format!(
+                "{} in the store is for {}/{}, not for {}; --pull asks its registry",
+                need.name, config.os, config.architecture, need.platform
+            );
+            self.sink.emit(Event::Warning { message });
+        }
+    }
+
+    fn client(&self) -> Result<&Client, BuildError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let failed = |error: registry::OptionsError| BuildError::Pull {
+            image: "base images".to_owned(),
+            place: None,
+            source: boxed(error),
+        };
+        let registry = &self.request.registry;
+        let mut options = registry.options.clone().unwrap_or_default();
+        if let Some(mirror) = &registry.mirror {
+            options.mirrors = registry::parse_mirrors(mirror).map_err(failed)?;
+        }
+        if let Some(directory) = &registry.docker_config {
+            options.docker_config = Some(directory.join("config.json"));
+        }
+        let client = Client::new(options).map_err(failed)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    fn pull_error(&self, need: &ImageNeed, error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
+        BuildError::Pull { image: need.name.clone(), place: Some(self.file.place(need.span)), source: boxed(error) }
+    }
+
+    fn ask_registry(&self, reference: &Reference, name: &str, need: &ImageNeed) -> Result<KnownImage, BuildError> {
+        let platform =
+            registry::Platform::new(&need.platform.os, &need.platform.arch, need.platform.variant.as_deref());
+        let resolved =
+            self.client()?.resolve(reference, &platform).map_err(|error| self.pull_error(need, error))?;
+        let memo = manifest_memo(resolved.manifest_digest);
+        let failed = |error| self.store_failed(error);
+        if let Some(key) = self.store.db().memo::<ImageKey>(&memo).map_err(failed)?
+            && let Some(known) = self.known_image(key)?
+        {
+            if self.store.db().name(name).map_err(failed)? != Some(key) {
+                self.store.db().put_name(name, key).map_err(failed)?;
+            }
+            return Ok(known);
+        }
+        let config = ImageConfig::read_base(&resolved.config).map_err(|error| self.pull_error(need, error))?;
+        let key = ImageKey::from_bytes(memo);
+        let pending = Pending { name: name.to_owned(), resolved, need: need.clone() };
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(pending));
+        Ok(KnownImage { key, config })
+    }
+
+    /// The base's result if nothing has to be fetched for it.
+    pub fn known(&self, base: &Base) -> Result<Option<Done>, BuildError> {
+        match base {
+            Base::Scratch => Ok(Some(Done { snapshot: Snapshot::empty(), layers: Vec::new(), created_nanos: 0 })),
+            Base::Host => {
+                let layer = host::layer(self.store).map_err(|error| BuildError::Step {
+                    step: "FROM kiln/host".to_owned(),
+                    place: None,
+                    source: boxed(error),
+                })?;
+                Ok(Some(Done { snapshot: Snapshot::of([layer]), layers: Vec::new(), created_nanos: 0 }))
+            }
+            Base::Image { key, .. } => {
+                if self.pending.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key) {
+                    return Ok(None);
+                }
+                self.done(*key).map(Some)
+            }
+        }
+    }
+
+    fn done(&self, key: ImageKey) -> Result<Done, BuildError> {
+        let failed = |error| self.store_failed(error);
+        let lost = |what: String| failed(StoreError::Damaged { what, detail: "it is no longer there".to_owned() });
+        let image = self.store.db().image(key).map_err(failed)?.ok_or_else(|| lost(format!("image {key}")))?;
+        self.done_of(&image)
+    }
+
+    fn done_of(&self, image: &ImageRecord) -> Result<Done, BuildError> {
+        let failed = |error| self.store_failed(error);
+        let lost = |what: String| failed(StoreError::Damaged { what, detail: "it is no longer there".to_owned() });
+        let layers: Vec<Arc<Layer>> = image
+            .layers
+            .iter()
+            .map(|layer| self.store.layer(layer.id).map_err(failed)?.ok_or_else(|| lost(format!("layer {}", layer.id))))
+            .collect::<Result<_, BuildError>>()?;
+        Ok(Done { snapshot: Snapshot::of(layers), layers: image.layers.clone(), created_nanos: 0 })
+    }
+
+    /// Fetches a base that [`Bases::known`] had no result for.
+    pub fn fetch(&self, base: &Base) -> Result<Done, BuildError> {
+        let Base::Image { key, .. } = base else {
+            return self.known(base).map(|done| done.expect("only images have to be fetched"));
+        };
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        let Some(pending) = pending else { return self.done(*key) };
+        let image = self.pull(&pending)?;
+        let failed = |error| self.store_failed(error);
+        let stored = self.store.db().put_image(&image).map_err(failed)?;
+        self.store.db().put_memo(key.as_bytes(), &stored).map_err(failed)?;
+        self.store.db().put_name(&pending.name, stored).map_err(failed)?;
+        let done = self.done_of_new(&image)?;
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        Ok(done)
+    }
+
+    /// As [`Bases::done_of`], after waiting for the layers to be recorded.
+    fn done_of_new(&self, image: &ImageRecord) -> Result<Done, BuildError> {
+        self.store.flush().map_err(|error| self.store_failed(error))?;
+        self.done_of(image)
+    }
+
+    fn pull(&self, pending: &Pending) -> Result<ImageRecord, BuildError> {
+        let Pending { resolved, need, .. } = pending;
+        let fail = |error: registry::Error| self.pull_error(need, error);
+        let open = |layer: &registry::Layer| -> io::Result<Option<Box<dyn BlobSink + '_>>> {
+            if self.store.has_blob(layer.digest) {
+                return Ok(None);
+            }
+            Ok(Some(Box::new(StoreSink::new(self.store, layer.digest)?)))
+        };
+        self.client()?
+            .fetch_layers(&resolved.reference, &resolved.layers, LAYERS_AT_ONCE, &open, &|_, _| ())
+            .map_err(fail)?;
+        let mut layers = Vec::with_capacity(resolved.layers.len());
+        for layer in &resolved.layers {
+            let id = match self.store.layer_of_diff_id(layer.diff_id).map_err(|error| self.store_failed(error))? {
+                Some(id) => id,
+                None => {
+                    let path = self.store.blob_path(layer.digest);
+                    let file = FsFile::open(&path).map_err(|error| self.pull_error(need, error))?;
+                    let mut tar =
+                        Unpacked::new(file, layer.diff_id).map_err(|error| self.pull_error(need, error))?;
+                    let id = self.store.adopt_layer(&mut tar, &NoLower).map_err(|error| self.store_failed(error))?;
+                    tar.finish().map_err(|error| self.pull_error(need, error))?;
+                    self.store.remember_diff_id(layer.diff_id, id).map_err(|error| self.store_failed(error))?;
+                    id
+                }
+            };
+            let blob = BlobRef {
+                diff_id: layer.diff_id,
+                digest: layer.digest,
+                size: layer.size,
+                media_type: layer.media_type.clone(),
+            };
+            layers.push(ImageLayerRef { id, blob: Some(blob) });
+        }
+        Ok(ImageRecord {
+            config: resolved.config.clone(),
+            layers,
+            created: now(),
+            portable: true,
+            image_id: Some(resolved.config_digest),
+        })
+    }
+}
+
+/// Under which an image is remembered by its manifest.
+fn manifest_memo(manifest: Sha256) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("kiln manifest v1");
+    hasher.update(manifest.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// Takes a blob into the store: beside its place until it is whole and verified.
+struct StoreSink<'a> {
+    store: &'a Store,
+    digest: Sha256,
+    path: PathBuf,
+    file: FsFile,
+}
+
+impl<'a> StoreSink<'a> {
+    fn new(store: &'a Store, digest: Sha256) -> io::Result<Self> {
+        let path = store.session().map_err(io::Error::other)?.unique("blob");
+        let file = FsFile::create_new(&path)?;
+        Ok(StoreSink { store, digest, path, file })
+    }
+}
+
+impl BlobSink for StoreSink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.store.adopt_blob(&self.path, self.digest).map_err(io::Error::other)
+    }
+}
