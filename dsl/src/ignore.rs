@@ -47,8 +47,8 @@ enum Kind {
     Prefix(String),
     /// The path ends with the text, or is the text without its leading `/`.
     Suffix(String),
-    /// Everything else.
-    Tokens(Vec<Token>),
+    /// Everything else. The plain text at both ends of the pattern refuses most paths without a run.
+    Tokens { tokens: Vec<Token>, prefix: String, suffix: String },
 }
 
 impl Ignore {
@@ -147,8 +147,15 @@ impl Ignore {
     /// pattern that could not change the verdict at a parent is not asked there, and its match there is not
     /// remembered. Docker's walk has this effect, and it shows where patterns overlap.
     fn deciding(&self, path: &[u8]) -> Option<&Pattern> {
-        let levels = 1 + path.iter().filter(|&&b| b == b'/').count();
-        let direct: Vec<Vec<bool>> = self.patterns.iter().map(|pattern| pattern.kind.levels(path, levels)).collect();
+        let count = 1 + path.iter().filter(|&&b| b == b'/').count();
+        let levels = |pattern: &Pattern| {
+            // Most patterns match nothing of a path, which is cheaper to find out than where they match.
+            if pattern.kind.matches_any_level(path) { pattern.kind.levels(path, count) } else { Vec::new() }
+        };
+        let direct: Vec<Vec<bool>> = self.patterns.iter().map(levels).collect();
+        if direct.iter().all(Vec::is_empty) {
+            return None;
+        }
         let mut from_parent = vec![false; self.patterns.len()];
         let mut verdict = None;
         for (level, _) in boundaries(path).enumerate() {
@@ -158,7 +165,7 @@ impl Ignore {
                     if pattern.negated != verdict.is_some() {
                         continue;
                     }
-                    from_parent[index] = direct[index][level];
+                    from_parent[index] = direct[index].get(level).copied().unwrap_or(false);
                 }
                 if from_parent[index] {
                     verdict = (!pattern.negated).then_some(pattern);
@@ -177,7 +184,12 @@ impl Kind {
             // What a parent begins with, the path begins with.
             Kind::Prefix(text) => path.starts_with(text.as_bytes()),
             Kind::Suffix(text) => boundaries(path).any(|end| ends_with(&path[..end], text)),
-            Kind::Tokens(tokens) => {
+            Kind::Tokens { tokens, prefix, suffix } => {
+                if !path.starts_with(prefix.as_bytes())
+                    || !boundaries(path).any(|end| path[..end].ends_with(suffix.as_bytes()))
+                {
+                    return false;
+                }
                 let mut run = Run::new(tokens);
                 for c in nfa::chars(path) {
                     if run.is_dead() || (c == '/' && run.accepts()) {
@@ -196,7 +208,7 @@ impl Kind {
             Kind::Exact(text) => boundaries(path).map(|end| path[..end] == *text.as_bytes()).collect(),
             Kind::Prefix(text) => boundaries(path).map(|end| path[..end].starts_with(text.as_bytes())).collect(),
             Kind::Suffix(text) => boundaries(path).map(|end| ends_with(&path[..end], text)).collect(),
-            Kind::Tokens(tokens) => {
+            Kind::Tokens { tokens, .. } => {
                 let mut run = Run::new(tokens);
                 let mut levels = Vec::with_capacity(count);
                 for c in nfa::chars(path) {
@@ -227,7 +239,7 @@ impl Kind {
             Kind::Exact(text) => below(text),
             Kind::Prefix(text) => below(text),
             Kind::Suffix(_) => true,
-            Kind::Tokens(tokens) => {
+            Kind::Tokens { tokens, .. } => {
                 let mut run = Run::new(tokens);
                 for c in nfa::chars(dir).chain(['/']) {
                     run.step(c);

@@ -6,6 +6,7 @@
 
 pub mod ast;
 pub mod chmod;
+mod csv;
 pub mod diagnostic;
 pub mod directive;
 pub mod duration;

@@ -3,14 +3,7 @@
 //! One record of CSV whose fields are keys and values; the keys' meaning is BuildKit's, the order of keys included
 //! (`required` and `size` need `type` before them). Knows nothing of stages, paths or secrets.
 
-use crate::{size, suggest};
-use nom::branch::alt;
-use nom::bytes::complete::{is_not, tag, take_while};
-use nom::character::complete::char;
-use nom::combinator::{all_consuming, value};
-use nom::multi::{fold_many0, separated_list1};
-use nom::sequence::delimited;
-use nom::{IResult, Parser};
+use crate::{csv, size, suggest};
 
 /// What is mounted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -174,7 +167,7 @@ impl Mount {
     /// As BuildKit; `expand`'s own error becomes [`MountError::Expand`].
     pub fn parse(text: &str, expand: &mut dyn FnMut(&str) -> Result<String, String>) -> Result<Mount, MountError> {
         let mut reader = Reader::default();
-        for field in fields(text)? {
+        for field in csv::fields(text).ok_or_else(|| MountError::Csv(text.to_owned()))? {
             let (key, value) = split(&field);
             check_from(&key, value)?;
             let value = value.map(&mut *expand).transpose().map_err(MountError::Expand)?;
@@ -190,7 +183,7 @@ impl Mount {
     pub fn check(text: &str) -> Result<(), MountError> {
         let mut reader = Reader::default();
         let mut complete = true;
-        for field in fields(text)? {
+        for field in csv::fields(text).ok_or_else(|| MountError::Csv(text.to_owned()))? {
             let (key, value) = split(&field);
             check_from(&key, value)?;
             if value.is_some_and(|value| value.contains('$')) {
@@ -331,28 +324,6 @@ fn boolean(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// The fields of one line of CSV.
-fn fields(text: &str) -> Result<Vec<String>, MountError> {
-    let error = || MountError::Csv(text.to_owned());
-    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    if line.is_empty() {
-        return Err(error());
-    }
-    let (_, fields) = all_consuming(separated_list1(char(','), field)).parse(line).map_err(|_| error())?;
-    Ok(fields)
-}
-
-/// A quoted field, in which `""` is a quote, or a bare one without any quote.
-fn field(text: &str) -> IResult<&str, String> {
-    let part = alt((is_not("\""), value("\"", tag("\"\""))));
-    let inner = fold_many0(part, String::new, |mut field, part: &str| {
-        field.push_str(part);
-        field
-    });
-    let bare = take_while(|c| c != ',' && c != '"').map(str::to_owned);
-    if text.starts_with('"') { delimited(char('"'), inner, char('"')).parse(text) } else { { bare }.parse(text) }
 }
 
 #[cfg(test)]

@@ -79,16 +79,13 @@ impl Positions {
         self.low == 0 && self.high.iter().all(|&word| word == 0)
     }
 
-    fn iter(&self) -> impl Iterator<Item = usize> {
-        std::iter::once(self.low).chain(self.high.iter().copied()).enumerate().flat_map(|(at, mut word)| {
-            std::iter::from_fn(move || {
-                (word != 0).then(|| {
-                    let bit = word.trailing_zeros() as usize;
-                    word &= word - 1;
-                    at * 64 + bit
-                })
-            })
-        })
+    /// The number of words in use, and the word at an index.
+    fn words(&self) -> usize {
+        1 + self.high.len()
+    }
+
+    fn word_at(&self, index: usize) -> u64 {
+        if index == 0 { self.low } else { self.high.get(index - 1).copied().unwrap_or(0) }
     }
 }
 
@@ -141,18 +138,28 @@ impl<'p> Run<'p> {
     pub fn step(&mut self, c: char) {
         let mut next = std::mem::take(&mut self.next);
         next.clear();
-        for index in self.now.iter() {
-            match self.tokens.get(index) {
-                Some(Token::Char(wanted)) if *wanted == c => self.enter(&mut next, index + 1, false),
-                Some(Token::AnyBut(not)) if *not != c => self.enter(&mut next, index + 1, false),
-                Some(Token::ManyBut(not)) if *not != c => self.enter(&mut next, index, false),
-                Some(Token::Class(class)) if class.contains(c) => self.enter(&mut next, index + 1, false),
-                Some(Token::Directories) if c != '\n' => self.within(&mut next, index + 1, c),
-                Some(Token::Within) if c != '\n' => self.within(&mut next, index, c),
-                _ => {}
+        for at in 0..self.now.words() {
+            let mut word = self.now.word_at(at);
+            while word != 0 {
+                let index = at * 64 + word.trailing_zeros() as usize;
+                word &= word - 1;
+                self.advance(&mut next, index, c);
             }
         }
         self.next = std::mem::replace(&mut self.now, next);
+    }
+
+    /// Adds where the token at `index` leads with `c`.
+    fn advance(&self, next: &mut Positions, index: usize, c: char) {
+        match self.tokens.get(index) {
+            Some(Token::Char(wanted)) if *wanted == c => self.enter(next, index + 1, false),
+            Some(Token::AnyBut(not)) if *not != c => self.enter(next, index + 1, false),
+            Some(Token::ManyBut(not)) if *not != c => self.enter(next, index, false),
+            Some(Token::Class(class)) if class.contains(c) => self.enter(next, index + 1, false),
+            Some(Token::Directories) if c != '\n' => self.within(next, index + 1, c),
+            Some(Token::Within) if c != '\n' => self.within(next, index, c),
+            _ => {}
+        }
     }
 
     fn within(&self, next: &mut Positions, index: usize, c: char) {

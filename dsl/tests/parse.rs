@@ -262,9 +262,9 @@ proptest! {
     #[test]
     fn text_without_dollar_quotes_and_escapes_expands_to_itself(text in "[^<$'\"\\\\]{0,40}") {
         let vars: BTreeMap<String, String> = BTreeMap::new();
-        prop_assert_eq!(expand::word(&text, '\\', &vars).expect("nothing to expand").value, text.clone());
-        prop_assert_eq!(expand::word(&format!("'{text}'"), '\\', &vars).expect("quoted").value, text.clone());
-        prop_assert_eq!(expand::word(&format!("\"{text}\""), '\\', &vars).expect("quoted").value, text.clone());
+        prop_assert_eq!(expand::word(&text, '\\', &vars).expect("nothing to expand").value, text.as_str());
+        prop_assert_eq!(expand::word(&format!("'{text}'"), '\\', &vars).expect("quoted").value, text.as_str());
+        prop_assert_eq!(expand::word(&format!("\"{text}\""), '\\', &vars).expect("quoted").value, text.as_str());
         let words = expand::words(&text, '\\', &vars).expect("nothing to expand");
         prop_assert_eq!(words, text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     }

@@ -168,6 +168,11 @@ mod tests {
     }
 
     #[test]
+    fn a_default_within_a_word_goes_on_with_it() {
+        assert_eq!(words("80${x:-90} a${x:-b c}d", '\\', &vars()), Ok(["8090", "ab", "cd"].map(String::from).to_vec()));
+    }
+
+    #[test]
     fn errors_say_where() {
         let error = |text: &str| word(text, '\\', &vars()).expect_err("an error");
         assert_eq!(error("ab${").range, 2..4);

@@ -76,10 +76,20 @@ pub(super) fn kind(pattern: &str) -> Result<Kind, CompileError> {
         special |= !matches!(tokens[before], Token::Char(_) | Token::Start);
     }
     Ok(match (special, leading) {
-        (true, _) => Kind::Tokens(tokens),
+        (true, _) => {
+            let prefix = plain(tokens.iter());
+            let suffix = plain(tokens.iter().rev()).chars().rev().collect();
+            Kind::Tokens { tokens, prefix, suffix }
+        }
         (false, true) => Kind::Suffix(pattern[2..].to_owned()),
         (false, false) => Kind::Exact(pattern.to_owned()),
     })
+}
+
+/// The plain characters up to the first token that is none.
+fn plain<'t>(tokens: impl Iterator<Item = &'t Token>) -> String {
+    let character = |token: &Token| if let Token::Char(c) = token { Some(*c) } else { None };
+    tokens.map_while(character).collect()
 }
 
 /// Whether a class whose inside begins `inside` has a `[:name:]` in it.

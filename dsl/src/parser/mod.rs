@@ -156,7 +156,7 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<Diagnostic>> {
 }
 
 /// The typed form of a node; `None` if it is wrong, which is then among the diagnostics.
-fn instruction(node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruction> {
+fn instruction(mut node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruction> {
     let Some(kind) = node.kind else {
         let name = &node.keyword.value;
         let error = Diagnostic::error("UnknownInstruction", node.keyword.span, format!("unknown instruction: {name}"));
@@ -169,7 +169,12 @@ fn instruction(node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruct
         });
         return None;
     };
-    let mut heredocs = chomped(&node.heredocs);
+    if kind == Keyword::OnBuild {
+        let command = onbuild::onbuild(&mut node, diagnostics).map(Command::OnBuild)?;
+        let heredocs = chomped(std::mem::take(&mut node.heredocs));
+        return Some(finish(node, heredocs, command));
+    }
+    let mut heredocs = chomped(std::mem::take(&mut node.heredocs));
     let command = match kind {
         Keyword::From => from::from(&node, diagnostics).map(Command::From),
         Keyword::Arg => from::arg(&node, diagnostics).map(Command::Arg),
@@ -188,11 +193,7 @@ fn instruction(node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruct
         Keyword::Expose => config::expose(&node, diagnostics).map(Command::Expose),
         Keyword::Volume => config::volume(&node, diagnostics).map(Command::Volume),
         Keyword::Healthcheck => run::healthcheck(&node, diagnostics).map(Command::Healthcheck),
-        Keyword::OnBuild => {
-            let mut node = node;
-            let command = onbuild::onbuild(&mut node, diagnostics).map(Command::OnBuild)?;
-            return Some(finish(node, heredocs, command));
-        }
+        Keyword::OnBuild => None,
     }?;
     Some(finish(node, heredocs, command))
 }
@@ -214,12 +215,11 @@ fn finish(node: Node, heredocs: Vec<Heredoc>, command: Command) -> Instruction {
 }
 
 /// The heredocs with the tabs of `<<-` stripped.
-fn chomped(heredocs: &[Heredoc]) -> Vec<Heredoc> {
-    let strip = |heredoc: &Heredoc| Heredoc {
-        content: if heredoc.chomp { heredoc::chomp(&heredoc.content) } else { heredoc.content.clone() },
-        ..heredoc.clone()
-    };
-    heredocs.iter().map(strip).collect()
+fn chomped(mut heredocs: Vec<Heredoc>) -> Vec<Heredoc> {
+    for heredoc in heredocs.iter_mut().filter(|heredoc| heredoc.chomp) {
+        heredoc.content = heredoc::chomp(&heredoc.content);
+    }
+    heredocs
 }
 
 fn suggestion(node: &Node) -> Option<&'static str> {
