@@ -36,7 +36,8 @@ const RECORDS_PER_STEP: usize = 8;
 /// What the store knows of a layer besides its listing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LayerMeta {
-    /// The layers whose directories hold its files, the topmost first.
+    /// The names of the directories that hold its files, the topmost first: its own, and those of the
+    /// layers to which that is a difference.
     pub dirs: Vec<LayerId>,
     /// The sum of its files' sizes, in bytes.
     pub size: u64,
@@ -218,6 +219,20 @@ impl Db {
         self.put(Table::Packed, &[id.as_bytes(), variant].concat(), blob)
     }
 
+    /// All tars of layers, each with its layer and its variant.
+    #[expect(clippy::type_complexity, reason = "a row of the table: its key's two parts and its value")]
+    pub fn all_packed(&self) -> Result<Vec<((LayerId, Vec<u8>), BlobRef)>, StoreError> {
+        self.all(Table::Packed, |key| {
+            let (id, variant) = key.split_first_chunk::<32>()?;
+            Some((LayerId::from_bytes(*id), variant.to_vec()))
+        })
+    }
+
+    /// Forgets the tar of a layer.
+    pub fn remove_packed(&self, id: LayerId, variant: &[u8]) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Packed, [id.as_bytes(), variant].concat()))
+    }
+
     /// The answer to a question whose digest is `key`, if it was found before.
     pub fn memo<T: DeserializeOwned>(&self, key: &[u8; 32]) -> Result<Option<T>, StoreError> {
         self.get(Table::Memos, key)
@@ -261,6 +276,11 @@ impl Db {
     /// Remembers an OCI image id.
     pub fn put_image_id(&self, id: Sha256, key: ImageKey) -> Result<(), StoreError> {
         self.put(Table::Ids, id.as_bytes(), &key)
+    }
+
+    /// Forgets an OCI image id.
+    pub fn remove_image_id(&self, id: Sha256) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Ids, id.as_bytes().to_vec()))
     }
 
     /// All OCI image ids.

@@ -4,7 +4,8 @@
 //! $KILN_STORE/
 //!   VERSION          the format of all below; another one is refused, never guessed at
 //!   db/              LMDB: records, layers, images, names (see `db`)
-//!   layers/HEX/      a layer's files in overlay form, immutable once there
+//!   layers/HEX/      a layer's files in overlay form, immutable once there; a difference to other
+//!                    layers has a name of its own
 //!   trees/HEX        a layer's or a selection's listing, named by its digest
 //!   blobs/HEX        tars as pulled or packed, named by their SHA-256
 //!   contexts/HEX     stat caches, named by the digest of the context's path
@@ -18,15 +19,19 @@
 //! once; readers never wait. LMDB rather than redb, because redb lets only one process open a
 //! database at a time, and a daemonless builder is many processes.
 
+pub mod adopt;
 pub mod blob;
 pub mod db;
 pub mod image;
 pub mod layer;
+pub mod name;
 pub mod record;
 pub mod session;
 
+pub use adopt::{AdoptError, Adopted, Below};
 pub use image::{BlobRef, ImageLayerRef, ImageRecord};
 pub use layer::{Layer, Staged};
+pub use name::image_name;
 pub use record::Record;
 pub use session::Session;
 
@@ -194,7 +199,8 @@ impl Store {
         }
         let mut dirs = Vec::with_capacity(below.len() + 1);
         if !tree.is_empty() {
-            let place = self.layer_dir(id);
+            let directory = directory_name(id, below);
+            let place = self.layer_dir(directory);
             match fs::rename(staged.path(), &place) {
                 Ok(()) => staged.renamed(),
                 // Another process made the same layer at this moment, or was killed right after:
@@ -203,7 +209,7 @@ impl Store {
                     if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {}
                 Err(error) => return Err(io_at("failed to move a layer to", &place)(error)),
             }
-            dirs.push(id);
+            dirs.push(directory);
             dirs.extend_from_slice(below);
         }
         self.db
@@ -226,6 +232,19 @@ impl Store {
     pub fn flush(&self) -> Result<(), StoreError> {
         self.db.flush()
     }
+}
+
+/// The name of a layer's own directory. One that is only a difference to others must never be taken for
+/// the whole layer, wherever a kill or a collection left it without an entry in the database.
+fn directory_name(id: LayerId, below: &[LayerId]) -> LayerId {
+    if below.is_empty() {
+        return id;
+    }
+    let mut hasher = blake3::Hasher::new_derive_key("kiln layer difference v1");
+    for part in below.iter().chain([&id]) {
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().into()
 }
 
 fn create(root: &Path, version: &Path) -> Result<(), StoreError> {
