@@ -1,0 +1,318 @@
+//! From the target's steps to an image: the configuration with its history, the names, and the forms in
+//! which it leaves.
+//!
+//! A tar is packed only where an output, or somebody who asks for the OCI id, needs its digest; what was
+//! packed is remembered by layer.
+
+use super::steps::Steps;
+use super::{boxed, store_error};
+use crate::api::{Algorithm, BuildError, Destination, Output, Request};
+use crate::digest::{ImageKey, Sha256};
+use crate::image::config::ImageConfig;
+use crate::image::layer::{self, ImageLayer, LayerCompression, LayerOptions, PackedLayer};
+use crate::image::manifest::Assembled;
+use crate::image::output::{self, archive, rootfs};
+use crate::image::reference::Tagged;
+use crate::image::time::Timestamp;
+use crate::plan::{Base, Plan};
+use crate::registry::Reference;
+use crate::store::{now, BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError};
+use crate::tree::pack::PackOptions;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+
+/// The label of an image that stands on the host's own files.
+const PORTABLE_LABEL: &str = "kiln.portable";
+
+/// A finished image.
+pub(crate) struct Finished {
+    pub key: ImageKey,
+    pub image_id: Option<Sha256>,
+    pub manifest: Option<Sha256>,
+    pub names: Vec<String>,
+}
+
+/// An image that may have to be packed.
+struct Packing<'a> {
+    request: &'a Request,
+    store: &'a Store,
+    config: ImageConfig,
+    layers: Vec<(Arc<Layer>, ImageLayerRef)>,
+    options: PackOptions,
+}
+
+/// Makes the image, names it, and writes the outputs.
+pub(crate) fn finish(request: &Request, store: &Store, plan: &Plan, steps: &Steps<'_>) -> Result<Finished, BuildError> {
+    let failed = |error: StoreError| store_error(&request.store, error);
+    let names = canonical_names(request)?;
+    let config = config(request, store, plan, steps).map_err(failed)?;
+    let done = plan.target.node.and_then(|node| steps.result(node));
+    let refs = done.map(|done| done.layers.clone()).unwrap_or_default();
+    let mut record = ImageRecord {
+        config: config.to_json(),
+        layers: refs.clone(),
+        created: now(),
+        portable: plan.target.base != Some(Base::Host),
+        image_id: None,
+    };
+    let key = record.key();
+    let known = store.db().image(key).map_err(failed)?;
+    record.image_id = known.as_ref().and_then(|known| known.image_id);
+    let snapshot = done.map(|done| done.snapshot.clone()).unwrap_or_default();
+    // The host's own files are in no image: what is packed begins above them.
+    let layers = snapshot.layers().iter().filter(|layer| !layer.is_host()).cloned().zip(refs).collect();
+    let options = PackOptions { clamp: request.source_date_epoch };
+    let packing = Packing { request, store, config, layers, options };
+    if request.want_image_id && record.image_id.is_none() {
+        record.image_id = Some(packing.image_id()?);
+    }
+    let mut manifest = None;
+    for output in &request.outputs {
+        let (id, made) = packing.write(output, &names)?;
+        record.image_id = record.image_id.or(id);
+        manifest = made.or(manifest);
+    }
+    let image_id = record.image_id;
+    if known.as_ref().is_none_or(|known| known.image_id != record.image_id) {
+        store.db().put_image(&record).map_err(failed)?;
+    }
+    for (_, name) in &names {
+        if store.db().name(name).map_err(failed)? != Some(key) {
+            store.db().put_name(name, key).map_err(failed)?;
+        }
+    }
+    Ok(Finished { key, image_id, manifest, names: names.into_iter().map(|(_, name)| name).collect() })
+}
+
+/// The tags as archives write them, and as the store keeps them.
+fn canonical_names(request: &Request) -> Result<Vec<(Tagged, String)>, BuildError> {
+    let name = |text: &String| {
+        let invalid = |reason: String| BuildError::InvalidName { name: text.clone(), reason };
+        let reference = Reference::parse(text).map_err(|error| invalid(error.to_string()))?;
+        let tagged = Tagged::parse(text).map_err(|error| invalid(error.reason.to_owned()))?;
+        Ok((tagged, reference.to_string()))
+    };
+    request.tags.iter().map(name).collect()
+}
+
+fn time_of(nanos: i64) -> Timestamp {
+    Timestamp::new(nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000) as u32)
+}
+
+/// The target's configuration with the times of this build's layers.
+fn config(request: &Request, store: &Store, plan: &Plan, steps: &Steps<'_>) -> Result<ImageConfig, StoreError> {
+    let mut config = plan.target.config.clone();
+    config.rootfs.diff_ids.clear();
+    if plan.target.base == Some(Base::Host) {
+        config.config.labels.insert(PORTABLE_LABEL.to_owned(), "false".to_owned());
+    }
+    let first = config.history.len() - plan.target.made_by.len();
+    for (entry, made_by) in config.history[first..].iter_mut().zip(&plan.target.made_by) {
+        entry.created = made_by.and_then(|node| steps.result(node)).map(|done| time_of(done.created_nanos));
+    }
+    if let Some(epoch) = request.source_date_epoch {
+        for entry in &mut config.history[first..] {
+            entry.created = Some(Timestamp::new(epoch, 0));
+        }
+        config.complete_times();
+        config.clamp_times(epoch);
+        return Ok(config);
+    }
+    if config.history.iter().all(|entry| entry.created.is_none()) {
+        // Nothing in the image has a time. The first build's stays, so that the same build is the same image.
+        let mut hasher = blake3::Hasher::new_derive_key("kiln image time v1");
+        hasher.update(&config.to_json());
+        let question = *hasher.finalize().as_bytes();
+        let nanos = match store.db().memo::<i64>(&question)? {
+            Some(nanos) => nanos,
+            None => {
+                let nanos = super::steps::nanos_now();
+                store.db().put_memo(&question, &nanos)?;
+                nanos
+            }
+        };
+        for entry in &mut config.history {
+            entry.created = Some(time_of(nanos));
+        }
+        config.created = Some(time_of(nanos));
+    }
+    config.complete_times();
+    Ok(config)
+}
+
+impl Packing<'_> {
+    fn failed(&self, error: StoreError) -> BuildError {
+        store_error(&self.request.store, error)
+    }
+
+    fn export_failed(&self, dest: &str, error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
+        BuildError::Export { dest: dest.to_owned(), source: boxed(error) }
+    }
+
+    /// Under which a packed layer is remembered: what its bytes depend on beside the tree.
+    fn variant(&self, compression: Option<LayerCompression>) -> Vec<u8> {
+        format!("{:?} {compression:?}", self.options.clamp).into_bytes()
+    }
+
+    fn image_layer<'l>(&self, layer: &'l Layer, known: &ImageLayerRef) -> Result<ImageLayer<'l>, StoreError> {
+        let blob = known.blob.as_ref().filter(|blob| self.store.has_blob(blob.digest)).map(|blob| self.packed(blob));
+        Ok(ImageLayer { entries: layer.tree()?.entries(), open: Box::new(|path| layer.open(path)), diff_id: None, blob })
+    }
+
+    fn packed(&self, blob: &BlobRef) -> PackedLayer {
+        PackedLayer {
+            diff_id: blob.diff_id,
+            path: self.store.blob_path(blob.digest),
+            digest: blob.digest,
+            size: blob.size,
+            media_type: blob.media_type.clone(),
+        }
+    }
+
+    /// The OCI image id: each layer that is not known is packed once, and goes nowhere.
+    fn image_id(&self) -> Result<Sha256, BuildError> {
+        let ids: Vec<Result<Sha256, BuildError>> = self
+            .layers
+            .par_iter()
+            .map(|(layer, known)| {
+                if let Some(blob) = &known.blob {
+                    return Ok(blob.diff_id);
+                }
+                let variant = self.variant(None);
+                if let Some(blob) = self.store.db().packed(layer.id(), &variant).map_err(|error| self.failed(error))? {
+                    return Ok(blob.diff_id);
+                }
+                let image_layer = self.image_layer(layer, known).map_err(|error| self.failed(error))?;
+                let diff_id = layer::diff_id(&image_layer, &self.options)
+                    .map_err(|error| self.export_failed("the image id", error))?;
+                self.remember(layer, &variant, diff_id, None)?;
+                Ok(diff_id)
+            })
+            .collect();
+        let ids: Vec<Sha256> = ids.into_iter().collect::<Result<_, _>>()?;
+        Ok(crate::image::manifest::image_id(&self.config, &ids))
+    }
+
+    fn remember(
+        &self,
+        layer: &Layer,
+        variant: &[u8],
+        diff_id: Sha256,
+        packed: Option<&PackedLayer>,
+    ) -> Result<(), BuildError> {
+        let blob = match packed {
+            Some(packed) => BlobRef {
+                diff_id,
+                digest: packed.digest,
+                size: packed.size,
+                media_type: packed.media_type.clone(),
+            },
+            None => BlobRef { diff_id, digest: diff_id, size: 0, media_type: String::new() },
+        };
+        self.store.db().put_packed(layer.id(), variant, &blob).map_err(|error| self.failed(error))
+    }
+
+    /// The image with all its layers as blobs of the store.
+    fn assemble(&self, compression: LayerCompression, dest: &str) -> Result<Assembled, BuildError> {
+        let dir = self.store.directory("blobs");
+        let options = LayerOptions { compression, pack: self.options };
+        let packed: Vec<Result<PackedLayer, BuildError>> = self
+            .layers
+            .par_iter()
+            .map(|(layer, known)| {
+                let variant = self.variant(Some(compression));
+                let earlier = self.store.db().packed(layer.id(), &variant).map_err(|error| self.failed(error))?;
+                if let Some(blob) = earlier.filter(|blob| known.blob.is_none() && self.store.has_blob(blob.digest)) {
+                    return Ok(self.packed(&blob));
+                }
+                let image_layer = self.image_layer(layer, known).map_err(|error| self.failed(error))?;
+                let packed =
+                    layer::pack_layer(&image_layer, &options, &dir).map_err(|error| self.export_failed(dest, error))?;
+                if known.blob.is_none() {
+                    self.remember(layer, &variant, packed.diff_id, Some(&packed))?;
+                    self.remember(layer, &self.variant(None), packed.diff_id, None)?;
+                }
+                Ok(packed)
+            })
+            .collect();
+        let packed = packed.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(Assembled::new(&self.config, packed, &BTreeMap::new()))
+    }
+
+    /// Writes one output; gives the image id and the manifest's digest where there are any.
+    fn write(
+        &self,
+        output: &Output,
+        names: &[(Tagged, String)],
+    ) -> Result<(Option<Sha256>, Option<Sha256>), BuildError> {
+        let names: Vec<Tagged> = names.iter().map(|(tagged, _)| tagged.clone()).collect();
+        match output {
+            Output::Oci { dest, tar, compression } => {
+                let shown = shown(dest);
+                let chosen = match compression.algorithm {
+                    Algorithm::None => LayerCompression::Uncompressed,
+                    Algorithm::Gzip => LayerCompression::default(),
+                    Algorithm::Zstd => LayerCompression::parse("zstd").unwrap_or_default(),
+                };
+                let chosen = compression.level.map_or(chosen, |level| chosen.with_level(level));
+                let image = self.assemble(chosen, &shown)?;
+                match (tar, dest) {
+                    (false, Destination::Path(dir)) => archive::write_oci_dir(&image, &names, dir),
+                    _ => write_to(dest, |out| archive::write_oci_tar(&image, &names, out)),
+                }
+                .map_err(|error| self.export_failed(&shown, error))?;
+                Ok((Some(image.id()), Some(image.descriptor().digest)))
+            }
+            Output::Docker { dest } => {
+                let shown = shown(dest);
+                // `docker load` unpacks at once: compressing for it would only cost time twice.
+                let image = self.assemble(LayerCompression::Uncompressed, &shown)?;
+                write_to(dest, |out| archive::write_docker_tar(&image, &names, out))
+                    .map_err(|error| self.export_failed(&shown, error))?;
+                Ok((Some(image.id()), Some(image.descriptor().digest)))
+            }
+            Output::Tar { dest } => {
+                let shown = shown(dest);
+                let layers = self.image_layers()?;
+                write_to(dest, |out| rootfs::write_tar(&layers, &self.options, out))
+                    .map_err(|error| self.export_failed(&shown, error))?;
+                Ok((None, None))
+            }
+            Output::Local { dest } => {
+                let layers = self.image_layers()?;
+                rootfs::write_local(&layers, dest)
+                    .map_err(|error| self.export_failed(&dest.display().to_string(), error))?;
+                Ok((None, None))
+            }
+        }
+    }
+
+    fn image_layers(&self) -> Result<Vec<ImageLayer<'_>>, BuildError> {
+        let all: Result<Vec<_>, StoreError> =
+            self.layers.iter().map(|(layer, known)| self.image_layer(layer, known)).collect();
+        all.map_err(|error| self.failed(error))
+    }
+}
+
+fn shown(dest: &Destination) -> String {
+    match dest {
+        Destination::Stdout => "standard output".to_owned(),
+        Destination::Path(path) => path.display().to_string(),
+    }
+}
+
+fn write_to(
+    dest: &Destination,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), output::Error>,
+) -> Result<(), output::Error> {
+    match dest {
+        Destination::Path(path) => output::write_file(path, fill),
+        Destination::Stdout => {
+            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            fill(&mut out)?;
+            out.flush().map_err(output::Error::Stream)
+        }
+    }
+}

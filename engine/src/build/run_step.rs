@@ -1,0 +1,650 @@
+//! RUN as a step: its key before, and its execution in a sandbox.
+//!
+//! The snapshot's directories are the overlay's lower ones; what the command leaves in the upper one is
+//! the layer, moved into the store as it is.
+
+use super::copy_step;
+use super::keys;
+use super::steps::Steps;
+use crate::api::{BuildError, Exit, NetworkMode, SecretSource};
+use crate::copy::layout::{self, LayoutRequest};
+use crate::copy::write;
+use crate::event::{Event, Stream};
+use crate::key::Component;
+use crate::plan::{Origin, RunMount, RunStep, Step};
+use crate::sandbox::{
+    self, Existing, ExistingKind, Ids, Mount, MountSource, Network, Passwd, SecretBytes, Security, Spec, Stubs, UserError,
+};
+use crate::snapshot::{Found, LookupError, Snapshot, Type};
+use crate::store::{Layer, Staged, StoreError};
+use crate::tree::{upper, Entry, Kind, Mtime, Tree, TreePath};
+use kiln_dsl::mount::{MountKind, Sharing};
+use rustix::fs::FlockOperation;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The host name that steps see, as BuildKit's do, so that nothing of the machine gets into an image.
+const HOSTNAME: &str = "buildkitsandbox";
+
+/// The largest /etc/passwd or /etc/group that is read, as in BuildKit.
+const ACCOUNT_FILE_MAX_BYTES: u64 = 10 << 20;
+
+/// Size of /dev/shm where nothing else is asked for, as in Docker.
+const SHM_BYTES: u64 = 64 << 20;
+
+/// A RUN whose key is known: what its bind mounts from the context show.
+pub(crate) struct Prepared {
+    mounted: Vec<(String, Tree)>,
+}
+
+/// Why a RUN could not be begun or its result not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
+    #[error(transparent)]
+    Stubs(#[from] sandbox::StubError),
+    #[error(transparent)]
+    User(#[from] UserError),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Scan(#[from] crate::tree::scan::ScanError),
+    #[error(transparent)]
+    Layout(#[from] layout::LayoutError),
+    #[error(transparent)]
+    Write(#[from] write::WriteError),
+    #[error("{action} {}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the source {path} of the mount {target} is not in {root}")]
+    MissingSource { path: String, target: String, root: String },
+    #[error("failed to read the secret {id:?}")]
+    Secret {
+        id: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn io_failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
+    let path = path.to_path_buf();
+    move |source| RunError::Io { action, path, source }
+}
+
+/// The image's passwd and group files; `None` for one that is not there.
+pub(crate) fn account_files(snapshot: &Snapshot) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), LookupError> {
+    let read = |path: &str| snapshot.read(&TreePath::new(path), ACCOUNT_FILE_MAX_BYTES);
+    Ok((read("etc/passwd")?, read("etc/group")?))
+}
+
+/// The owner that `--chown` or USER means for a file: a number is user and group, an unknown name is
+/// root, as in BuildKit.
+pub(crate) fn owner_ids(spec: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> (u32, u32) {
+    let (user, wanted) = spec.split_once(':').map_or((spec, None), |(user, group)| (user, Some(group)));
+    let (uid, mut gid) = match user.parse::<u32>() {
+        Ok(number) => (number, number),
+        Err(_) => sandbox::resolve_user(user, passwd, group).map_or((0, 0), |ids| (ids.uid, ids.gid)),
+    };
+    if let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) {
+        gid = match wanted.parse::<u32>() {
+            Ok(number) => number,
+            Err(_) => sandbox::resolve_user(&format!("0:{wanted}"), passwd, group).map_or(gid, |ids| ids.gid),
+        };
+    }
+    (uid, gid)
+}
+
+/// What has to live until the command has ended.
+#[derive(Default)]
+struct Held {
+    /// Directories that are thrown away afterwards.
+    _discarded: Vec<Staged>,
+    /// Locks of cache mounts.
+    _locks: Vec<OwnedFd>,
+    /// Overlays over the host's own directories: name and upper directory.
+    host_uppers: Vec<(String, PathBuf)>,
+}
+
+impl Steps<'_> {
+    fn offline(&self, run: &RunStep) -> bool {
+        run.offline || self.request.network == NetworkMode::None
+    }
+
+    /// The key's components of a RUN, and what running it needs.
+    pub(super) fn prepare_run(&self, step: &Step, run: &RunStep) -> Result<(Vec<Component>, Prepared), BuildError> {
+        let fail = |error: RunError| self.step_error(step, error);
+        let snapshot = self.snapshot(step.parent);
+        let mut mounted = Vec::new();
+        let mut parts = Vec::new();
+        for mount in &run.mounts {
+            match &mount.origin {
+                Some(Origin::Context) => {
+                    let tree = self.mounted_tree(mount).map_err(fail)?;
+                    mounted.push((mount.target.clone(), tree));
+                }
+                Some(Origin::Step { node, .. }) => {
+                    let layers = self.snapshot(*node);
+                    let mut component = keys::parent(&layers);
+                    component.label = format!("layers of the mount {}", mount.target);
+                    parts.push(component);
+                }
+                None => {}
+            }
+        }
+        let platform = self.plan.target.platform.to_string();
+        let mut components = keys::run(run, self.offline(run), &platform, &mounted);
+        components.extend(parts);
+        components.push(keys::parent(&snapshot));
+        Ok((components, Prepared { mounted }))
+    }
+
+    /// What a bind mount from the context shows.
+    fn mounted_tree(&self, mount: &RunMount) -> Result<Tree, RunError> {
+        let source = self.context.tree(self.store)?;
+        let path = mount.mount.source.clone().unwrap_or_else(|| "/".to_owned());
+        let missing = || RunError::MissingSource {
+            path: path.clone(),
+            target: mount.target.clone(),
+            root: "the context".to_owned(),
+        };
+        let selected = source.select(std::slice::from_ref(&path)).map_err(|_| missing())?;
+        Ok(source.read_by(&selected, None, false))
+    }
+
+    /// Runs the command; gives its layer.
+    pub(super) fn run_command(
+        &self,
+        step: &Step,
+        run: &RunStep,
+        prepared: Prepared,
+    ) -> Result<(Tree, Staged), BuildError> {
+        let shown = &self.plan.shown[step.shown];
+        let outcome = self.run_in_sandbox(step, run, prepared);
+        let (exit, tree, staged) = match outcome {
+            Ok(parts) => parts,
+            Err(RunError::Sandbox(sandbox::Error::Cancelled)) => return Err(BuildError::Cancelled),
+            Err(error) => return Err(self.step_error(step, error)),
+        };
+        let exit = match exit {
+            sandbox::Exit::Code(0) => return Ok((tree, staged)),
+            sandbox::Exit::Code(code) => Exit::Code(code),
+            sandbox::Exit::Signal(signal) => Exit::Signal(signal),
+        };
+        Err(BuildError::StepFailed { step: shown.name.clone(), place: Some(self.file.place(shown.span)), exit })
+    }
+
+    fn run_in_sandbox(
+        &self,
+        step: &Step,
+        run: &RunStep,
+        prepared: Prepared,
+    ) -> Result<(sandbox::Exit, Tree, Staged), RunError> {
+        let snapshot = self.snapshot(step.parent);
+        let session = self.store.session()?;
+        let staged = self.stage()?;
+        let work = Staged::new(session.directory("work")?);
+        let scratch = Staged::new(session.directory("root")?);
+        let mut held = Held::default();
+        let (passwd, group) = account_files(&snapshot)?;
+        let user = match run.user.as_str() {
+            "" => Ids::default(),
+            spec => sandbox::resolve_user(spec, passwd.as_deref(), group.as_deref())?,
+        };
+        let home = Passwd::new(passwd.as_deref()).home(user.uid).map(<[u8]>::to_vec);
+        let mut env: Vec<(OsString, OsString)> =
+            run.env.iter().chain(&run.proxies).map(|(name, value)| (name.into(), value.into())).collect();
+        if !run.env.iter().any(|(name, _)| name == "HOME") {
+            let home = home.filter(|home| !home.is_empty()).unwrap_or_else(|| b"/".to_vec());
+            env.push(("HOME".into(), std::os::unix::ffi::OsStringExt::from_vec(home)));
+        }
+        let mut mounts = self.host_mounts(&snapshot, &mut held)?;
+        for (index, mount) in run.mounts.iter().enumerate() {
+            mounts.extend(self.mount(mount, index, &prepared, &mut env, &mut held)?);
+        }
+        if let Some((name, content)) = &run.script {
+            mounts.push(self.script(name, content, &mut held)?);
+        }
+        let stubs = Stubs::plan(&mut mounts, &|path| {
+            use std::os::unix::ffi::OsStrExt as _;
+            let found = snapshot.lookup(&TreePath::new(path.as_os_str().as_bytes())).map_err(io::Error::other)?;
+            Ok(found.map(existing))
+        })?;
+        let mut lowers = Vec::new();
+        if !stubs.is_empty() {
+            let layer = self.stage()?;
+            stubs.write(layer.path())?;
+            lowers.push(layer.path().to_path_buf());
+            held._discarded.push(layer);
+        }
+        lowers.extend(snapshot.dirs());
+        if lowers.is_empty() {
+            // An overlay needs something below: an empty root.
+            let empty = self.stage()?;
+            lowers.push(empty.path().to_path_buf());
+            held._discarded.push(empty);
+        }
+        let spec = Spec {
+            lowers,
+            upper: staged.path().to_path_buf(),
+            work: work.path().to_path_buf(),
+            scratch: scratch.path().to_path_buf(),
+            argv: run.argv.iter().map(OsString::from).collect(),
+            env,
+            cwd: PathBuf::from(&run.workdir),
+            user,
+            hostname: HOSTNAME.to_owned(),
+            network: if self.offline(run) { Network::None } else { Network::Host },
+            security: if run.insecure { Security::Insecure } else { Security::Sandbox },
+            mounts,
+            extra_hosts: self.request.add_hosts.iter().map(|host| (host.name.clone(), host.address)).collect(),
+            shm_size: self.request.shm_size.unwrap_or(SHM_BYTES),
+        };
+        let mut lines = Lines::new(|stream, text| self.sink.emit(Event::StepLog { step: step.shown, stream, text }));
+        let exit = sandbox::run(&spec, &mut |stream, bytes| lines.push(stream, bytes), self.cancel)?;
+        lines.finish();
+        if exit != sandbox::Exit::Code(0) {
+            return Ok((exit, Tree::default(), staged));
+        }
+        for (name, upper_dir) in std::mem::take(&mut held.host_uppers) {
+            move_host_upper(&name, &upper_dir, staged.path())?;
+        }
+        let below = |path: &TreePath| entry_below(&snapshot, path);
+        let tree = upper::read(staged.path(), &below)?;
+        Ok((exit, tree, staged))
+    }
+
+    /// Overlays for the host's own directories, where the snapshot stands on them.
+    fn host_mounts(&self, snapshot: &Snapshot, held: &mut Held) -> Result<Vec<Mount>, RunError> {
+        let mut mounts = Vec::new();
+        for dir in snapshot.host_dirs() {
+            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let above = snapshot.layers().iter().rev().filter(|layer| !layer.is_host());
+            let mut lowers: Vec<PathBuf> =
+                above.flat_map(|layer| layer.dirs()).map(|layer| layer.join(&name)).filter(|path| path.is_dir()).collect();
+            lowers.push(dir.to_path_buf());
+            let upper = self.stage()?;
+            let work = Staged::new(self.store.session()?.directory("work")?);
+            mounts.push(Mount {
+                target: dir.to_path_buf(),
+                source: MountSource::Overlay {
+                    lowers,
+                    upper: upper.path().to_path_buf(),
+                    work: work.path().to_path_buf(),
+                    subpath: PathBuf::new(),
+                },
+                read_only: false,
+                is_dir: true,
+            });
+            held.host_uppers.push((name, upper.path().to_path_buf()));
+            held._discarded.extend([upper, work]);
+        }
+        Ok(mounts)
+    }
+
+    fn mount(
+        &self,
+        mount: &RunMount,
+        index: usize,
+        prepared: &Prepared,
+        env: &mut Vec<(OsString, OsString)>,
+        held: &mut Held,
+    ) -> Result<Option<Mount>, RunError> {
+        let target = PathBuf::from(&mount.target);
+        let spec = &mount.mount;
+        Ok(Some(match spec.kind {
+            MountKind::Bind => {
+                let (source, is_dir) = match &mount.origin {
+                    Some(Origin::Step { node, name }) => self.bind_from_stage(mount, &self.snapshot(*node), name, held)?,
+                    _ => self.bind_from_context(mount, prepared, held)?,
+                };
+                Mount { target, source, read_only: spec.is_read_only(), is_dir }
+            }
+            MountKind::Cache => {
+                let source = MountSource::Bind { root: self.cache_dir(mount, index, held)?, subpath: PathBuf::new() };
+                Mount { target, source, read_only: spec.is_read_only(), is_dir: true }
+            }
+            MountKind::Tmpfs => {
+                let source = MountSource::Tmpfs { size: spec.size, mode: 0o1777 };
+                Mount { target, source, read_only: false, is_dir: true }
+            }
+            MountKind::Secret => {
+                let id = spec.id.clone().or_else(|| spec.source.clone()).unwrap_or_default();
+                let Some(value) = self.secret(&id, spec.required)? else { return Ok(None) };
+                if let Some(name) = &spec.env {
+                    env.retain(|(other, _)| other.as_os_str() != name.as_str());
+                    env.push((name.into(), std::os::unix::ffi::OsStringExt::from_vec(value.clone())));
+                    if spec.target.is_none() {
+                        return Ok(None);
+                    }
+                }
+                let (uid, gid) = (spec.uid.unwrap_or(0), spec.gid.unwrap_or(0));
+                let source =
+                    MountSource::File { content: SecretBytes::new(value), mode: spec.mode.unwrap_or(0o400), uid, gid };
+                Mount { target, source, read_only: true, is_dir: false }
+            }
+            // The plan refuses them.
+            MountKind::Ssh => return Ok(None),
+        }))
+    }
+
+    fn secret(&self, id: &str, required: bool) -> Result<Option<Vec<u8>>, RunError> {
+        let missing = || RunError::Secret { id: id.to_owned(), source: io::Error::other("it was not given with --secret") };
+        let Some(secret) = self.request.secrets.iter().find(|secret| secret.id == id) else {
+            return if required { Err(missing()) } else { Ok(None) };
+        };
+        match &secret.source {
+            SecretSource::File(path) => {
+                let failed = |source| RunError::Secret { id: id.to_owned(), source };
+                fs::read(path).map(Some).map_err(failed)
+            }
+            SecretSource::Env(name) => match std::env::var_os(name) {
+                Some(value) => Ok(Some(std::os::unix::ffi::OsStringExt::into_vec(value))),
+                None if required => Err(missing()),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn bind_from_stage(
+        &self,
+        mount: &RunMount,
+        from: &Snapshot,
+        name: &str,
+        held: &mut Held,
+    ) -> Result<(MountSource, bool), RunError> {
+        let path = mount.mount.source.as_deref().unwrap_or("/");
+        let real = from.resolve(&TreePath::new(path), true)?;
+        let found = from.lookup(&real)?.ok_or_else(|| RunError::MissingSource {
+            path: path.to_owned(),
+            target: mount.target.clone(),
+            root: name.to_owned(),
+        })?;
+        let mut lowers = from.dirs();
+        let mut subpath = PathBuf::from(real.display().to_string());
+        // The host's own directories are no part of the snapshot's directories.
+        if let Some(host) = from.host_dirs().find(|dir| Path::new("/").join(&subpath).starts_with(dir)) {
+            let top = host.file_name().unwrap_or_default();
+            lowers = lowers.iter().map(|dir| dir.join(top)).filter(|dir| dir.is_dir()).collect();
+            lowers.push(host.to_path_buf());
+            subpath = subpath.strip_prefix(top).map(Path::to_path_buf).unwrap_or_default();
+        }
+        if lowers.is_empty() {
+            let empty = self.stage()?;
+            lowers.push(empty.path().to_path_buf());
+            held._discarded.push(empty);
+        }
+        let source = self.throwaway_overlay(lowers, subpath, held)?;
+        Ok((source, found.file_type == Type::Dir))
+    }
+
+    fn throwaway_overlay(
+        &self,
+        lowers: Vec<PathBuf>,
+        subpath: PathBuf,
+        held: &mut Held,
+    ) -> Result<MountSource, RunError> {
+        let upper = self.stage()?;
+        let work = Staged::new(self.store.session()?.directory("work")?);
+        let source = MountSource::Overlay {
+            lowers,
+            upper: upper.path().to_path_buf(),
+            work: work.path().to_path_buf(),
+            subpath,
+        };
+        held._discarded.extend([upper, work]);
+        Ok(source)
+    }
+
+    /// A bind mount of the context shows a copy, made once for each content: the files may change while
+    /// the command runs, and what the ignore file excludes is not there.
+    fn bind_from_context(
+        &self,
+        mount: &RunMount,
+        prepared: &Prepared,
+        held: &mut Held,
+    ) -> Result<(MountSource, bool), RunError> {
+        let source = self.context.tree(self.store)?;
+        let path = mount.mount.source.clone().unwrap_or_else(|| "/".to_owned());
+        let copy = copy_step::mounted(&path, Origin::Context, mount.span);
+        let selected = source.select(std::slice::from_ref(&path)).map_err(|_| RunError::MissingSource {
+            path: path.clone(),
+            target: mount.target.clone(),
+            root: "the context".to_owned(),
+        })?;
+        let is_dir = selected.first().is_some_and(|one| one.is_dir);
+        let tree = prepared.mounted.iter().find(|(target, _)| *target == mount.target).map(|(_, tree)| tree);
+        if let Some(tree) = tree {
+            self.store.put_tree(tree)?;
+        }
+        let none = HashSet::new();
+        let request = LayoutRequest {
+            source: &source,
+            selected: &selected,
+            inline: &copy.inline,
+            destination: &copy.destination,
+            owner: None,
+            mode: None,
+            excludes: None,
+            below: &Snapshot::empty(),
+            now: Mtime::default(),
+            archives: &none,
+        };
+        let layout = layout::layout(&request)?;
+        let layer = self.layer_of(&layout)?;
+        let name = match is_dir {
+            true => PathBuf::new(),
+            false => selected
+                .first()
+                .and_then(|one| one.written.file_name())
+                .map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned()))
+                .unwrap_or_default(),
+        };
+        let mut lowers: Vec<PathBuf> = layer.dirs().to_vec();
+        if lowers.is_empty() {
+            let empty = self.stage()?;
+            lowers.push(empty.path().to_path_buf());
+            held._discarded.push(empty);
+        }
+        Ok((self.throwaway_overlay(lowers, name, held)?, is_dir))
+    }
+
+    fn layer_of(&self, layout: &layout::Layout) -> Result<Arc<Layer>, RunError> {
+        let tree = Tree::new(layout.entries.clone());
+        if let Some(layer) = self.store.layer(tree.id())? {
+            return Ok(layer);
+        }
+        let staged = self.stage()?;
+        write::write(layout, &[], &|_| true, &|path| self.context.open_file(path), staged.path())?;
+        Ok(self.store.commit_layer(&tree, staged, &[])?)
+    }
+
+    /// The directory of a cache mount, locked as it asks for.
+    fn cache_dir(&self, mount: &RunMount, index: usize, held: &mut Held) -> Result<PathBuf, RunError> {
+        let spec = &mount.mount;
+        let id = spec.id.clone().unwrap_or_else(|| mount.target.clone());
+        let (mode, uid, gid) = (spec.mode.unwrap_or(0o755), spec.uid.unwrap_or(0), spec.gid.unwrap_or(0));
+        let mut hasher = blake3::Hasher::new_derive_key("kiln cache mount v1");
+        hasher.update(id.as_bytes());
+        // Another owner or mode is another cache, as in BuildKit: its files would not be usable.
+        hasher.update(format!("\0{mode:o} {uid}:{gid}").as_bytes());
+        let name = hasher.finalize().to_hex().to_string();
+        // A private cache that is in use gets a second copy; more than this many are never used at once.
+        const MOST_COPIES: usize = 1024;
+        let copies = if spec.sharing == Sharing::Private { MOST_COPIES } else { 1 };
+        for copy in 0..copies {
+            let path = self.store.directory("caches").join(if copy == 0 { name.clone() } else { format!("{name}.{copy}") });
+            make_cache(&path, mode, uid, gid)?;
+            if spec.sharing == Sharing::Shared {
+                return Ok(path);
+            }
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+            let lock = rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
+                .map_err(|errno| io_failed("failed to open", &path)(errno.into()))?;
+            // The lock ends with the process that holds it, however it ends.
+            let operation = match spec.sharing {
+                Sharing::Private => FlockOperation::NonBlockingLockExclusive,
+                _ => FlockOperation::LockExclusive,
+            };
+            match rustix::fs::flock(&lock, operation) {
+                Ok(()) => {
+                    held._locks.push(lock);
+                    return Ok(path);
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
+                Err(errno) => return Err(io_failed("failed to lock", &path)(errno.into())),
+            }
+        }
+        let _ = index;
+        let path = self.store.directory("caches").join(name);
+        Err(io_failed("too many users of the private cache", &path)(io::ErrorKind::ResourceBusy.into()))
+    }
+
+    /// The script of a heredoc with `#!`, below `/dev/pipes`.
+    fn script(&self, name: &str, content: &str, held: &mut Held) -> Result<Mount, RunError> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = self.stage()?;
+        let path = dir.path().join(name);
+        fs::write(&path, content).map_err(io_failed("failed to write", &path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .map_err(io_failed("failed to set the mode of", &path))?;
+        let root = dir.path().to_path_buf();
+        held._discarded.push(dir);
+        Ok(Mount {
+            target: PathBuf::from("/dev/pipes"),
+            source: MountSource::Bind { root, subpath: PathBuf::new() },
+            read_only: true,
+            is_dir: true,
+        })
+    }
+}
+
+fn make_cache(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<(), RunError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    match fs::create_dir(path) {
+        Ok(()) => {
+            std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(io_failed("failed to give away", path))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+                .map_err(io_failed("failed to set the mode of", path))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io_failed("failed to make", path)(error)),
+    }
+}
+
+/// Moves what was written over a host directory to where it belongs in the layer.
+fn move_host_upper(name: &str, from: &Path, layer: &Path) -> Result<(), RunError> {
+    let mut entries = fs::read_dir(from).map_err(io_failed("failed to list", from))?;
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    let to = layer.join(name);
+    // The main overlay may hold a bare copy of the directory, never anything in it.
+    match fs::remove_dir(&to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_failed("failed to replace", &to)(error)),
+        _ => {}
+    }
+    fs::rename(from, &to).map_err(io_failed("failed to move", from))
+}
+
+fn existing(found: Found) -> Existing {
+    let kind = match found.file_type {
+        Type::Dir => ExistingKind::Directory,
+        Type::Symlink(target) => ExistingKind::Symlink(target),
+        Type::File | Type::Other => ExistingKind::File,
+    };
+    Existing { kind, mode: found.mode, uid: found.uid, gid: found.gid, mtime: found.mtime, xattrs: found.xattrs }
+}
+
+/// A directory of the snapshot as an entry; other things only matter by not being one.
+fn entry_below(snapshot: &Snapshot, path: &TreePath) -> Option<Entry> {
+    let found = snapshot.lookup(path).ok().flatten()?;
+    let kind = match found.file_type {
+        Type::Dir => Kind::Dir { opaque: false },
+        _ => Kind::Fifo,
+    };
+    let (mode, uid, gid) = (found.mode, found.uid, found.gid);
+    Some(Entry { path: path.clone(), kind, mode, uid, gid, xattrs: found.xattrs, mtime: found.mtime })
+}
+
+/// Cuts output into whole lines, each stream on its own.
+struct Lines<F: FnMut(Stream, String)> {
+    emit: F,
+    rest: [Vec<u8>; 2],
+}
+
+/// A line longer than this is passed on in pieces, so that output without newlines stays in memory only
+/// for a moment.
+const LINE_MAX_BYTES: usize = 64 << 10;
+
+impl<F: FnMut(Stream, String)> Lines<F> {
+    fn new(emit: F) -> Self {
+        Lines { emit, rest: [Vec::new(), Vec::new()] }
+    }
+
+    fn push(&mut self, stream: Stream, bytes: &[u8]) {
+        let rest = &mut self.rest[usize::from(stream == Stream::Stderr)];
+        rest.extend_from_slice(bytes);
+        let end = match rest.iter().rposition(|&b| b == b'\n') {
+            Some(at) => at + 1,
+            None if rest.len() > LINE_MAX_BYTES => rest.len(),
+            None => return,
+        };
+        let text = String::from_utf8_lossy(&rest[..end]).into_owned();
+        rest.drain(..end);
+        (self.emit)(stream, text);
+    }
+
+    fn finish(&mut self) {
+        for (index, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
+            let rest = std::mem::take(&mut self.rest[index]);
+            if !rest.is_empty() {
+                (self.emit)(stream, String::from_utf8_lossy(&rest).into_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_leaves_in_whole_lines_and_nothing_is_lost() {
+        let mut seen = Vec::new();
+        let mut lines = Lines::new(|stream, text| seen.push((stream, text)));
+        lines.push(Stream::Stdout, b"a");
+        lines.push(Stream::Stderr, b"x\ny");
+        lines.push(Stream::Stdout, b"b\nc\nd");
+        lines.finish();
+        let expected = [
+            (Stream::Stderr, "x\n"),
+            (Stream::Stdout, "ab\nc\n"),
+            (Stream::Stdout, "d"),
+            (Stream::Stderr, "y"),
+        ];
+        assert_eq!(seen, expected.map(|(stream, text)| (stream, text.to_owned())));
+    }
+
+    #[test]
+    fn an_owner_is_looked_up_as_buildkit_does() {
+        let (passwd, group) = (Some(b"app:x:5:6::/:/bin/sh\n".as_slice()), Some(b"web:x:9:\n".as_slice()));
+        assert_eq!(owner_ids("app", passwd, group), (5, 6));
+        assert_eq!(owner_ids("app:web", passwd, group), (5, 9));
+        assert_eq!(owner_ids("7", passwd, group), (7, 7));
+        assert_eq!(owner_ids("7:8", passwd, group), (7, 8));
+        assert_eq!(owner_ids(":web", passwd, group), (0, 9));
+        assert_eq!(owner_ids("nobody-here", passwd, group), (0, 0));
+    }
+}
