@@ -417,4 +417,4 @@ fn xattr_failed(path: &TreePath, name: &[u8], errno: Errno) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::tree) mod tests;
