@@ -33,11 +33,13 @@ const XZ_MEMORY_BYTES: u64 = 256 << 20;
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 impl Compression {
-    /// Told by the first bytes of a stream; six suffice.
+    /// Told by the first bytes of a stream; eight suffice.
     pub fn of(start: &[u8]) -> Self {
         match start {
             [0x1f, 0x8b, 0x08, ..] => Compression::Gzip,
-            [b'B', b'Z', b'h', ..] => Compression::Bzip2,
+            // Before the first block its number, or the end of a stream without blocks.
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, ..] => Compression::Bzip2,
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, ..] => Compression::Bzip2,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
             // A skippable frame, with which a seekable or signed file may begin.

@@ -6,15 +6,17 @@
 //! says. Knows nothing of tar, of contexts or of what a layer is for.
 
 mod copy;
+mod error;
 
 pub use copy::{copy_file, copy_file_hashed};
+pub use error::{Error, Result};
 
 use super::entry::{Entry, Kind, Mtime, TreePath};
+use error::{chown_failed, failed, xattr_failed};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -23,65 +25,6 @@ pub const OPAQUE_XATTR: &str = "user.overlay.opaque";
 
 /// Mode of a directory that nothing describes.
 pub const IMPLIED_DIR_MODE: u32 = 0o755;
-
-/// Why an entry could not be written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// A system call failed.
-    #[error("cannot {action} /{}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: TreePath,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// The owner has no number in this user namespace.
-    #[error("cannot give /{} to {uid}:{gid}: that owner is not mapped in this user namespace", path.display())]
-    UnmappedOwner {
-        /// Where.
-        path: TreePath,
-        /// The owner that was asked for.
-        uid: u32,
-        /// The group that was asked for.
-        gid: u32,
-    },
-    /// Device nodes need privileges that a user namespace does not give.
-    #[error("cannot create the device {major}:{minor} at /{}: this needs root", path.display())]
-    Device {
-        /// Where.
-        path: TreePath,
-        /// Major number.
-        major: u32,
-        /// Minor number.
-        minor: u32,
-    },
-    /// An extended attribute was refused.
-    #[error("cannot set the attribute {name} of /{}", path.display())]
-    Xattr {
-        /// Where.
-        path: TreePath,
-        /// Its name; invalid UTF-8 is replaced.
-        name: String,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// The entry is of a kind that the called function does not write.
-    #[error("/{} is not a {wanted}", path.display())]
-    Kind {
-        /// Where.
-        path: TreePath,
-        /// What the function writes.
-        wanted: &'static str,
-    },
-}
-
-/// The result of writing.
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// What a directory still gets once everything below it is written.
 #[derive(Clone, Copy)]
@@ -401,20 +344,5 @@ fn times(mtime: Mtime) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-fn failed(action: &'static str, path: &TreePath, errno: Errno) -> Error {
-    Error::Io { action, path: path.clone(), source: errno.into() }
-}
-
-fn chown_failed(entry: &Entry, errno: Errno) -> Error {
-    match errno {
-        Errno::INVAL | Errno::PERM => Error::UnmappedOwner { path: entry.path.clone(), uid: entry.uid, gid: entry.gid },
-        errno => failed("set the owner of", &entry.path, errno),
-    }
-}
-
-fn xattr_failed(path: &TreePath, name: &[u8], errno: Errno) -> Error {
-    Error::Xattr { path: path.clone(), name: String::from_utf8_lossy(name).into_owned(), source: errno.into() }
-}
-
 #[cfg(test)]
-mod tests;
+pub(in crate::tree) mod tests;

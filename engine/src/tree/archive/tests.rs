@@ -3,6 +3,7 @@
 use super::*;
 use crate::tree::entry::Kind;
 use crate::tree::unpack::NoLower;
+use proptest::prelude::*;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -113,7 +114,7 @@ fn what_is_no_archive_is_recognised_by_content_too() {
 
 #[test]
 fn a_destination_is_made_and_its_owner_is_the_one_asked_for() {
-    let owner = rustix::process::geteuid().is_root().then_some((3, 4));
+    let owner = crate::tree::disk::tests::owns_all_ids().then_some((3, 4));
     let destination = TreePath::new("opt/app");
     let (temp, entries) = unpacked(&simple(), Vec::new(), &ArchiveOptions { owner, ..options(&destination, &NoLower) });
     let entries = entries.unwrap();
@@ -198,6 +199,12 @@ fn a_whiteout_device_in_an_archive_is_refused() {
 }
 
 #[test]
+fn a_name_that_begins_like_a_magic_number_is_still_a_name() {
+    let archive = tar_of(|tar| add(tar, tar::EntryType::Regular, "BZh9-notes", "1"));
+    assert!(is_archive(&archive[..]).unwrap());
+}
+
+#[test]
 fn an_archive_does_not_climb_out_of_its_destination() {
     let destination = TreePath::new("a/b");
     let mut archive = tar_of(|tar| add(tar, tar::EntryType::Regular, "xx/x", "1"));
@@ -207,4 +214,25 @@ fn an_archive_does_not_climb_out_of_its_destination() {
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     let (_temp, entries) = unpacked(&archive, Vec::new(), &options(&destination, &NoLower));
     assert!(matches!(entries, Err(Error::Escapes { .. })), "{entries:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn damaged_compression_is_an_error_and_never_a_panic(
+        which in 0usize..5,
+        hits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let (_, mut bytes) = compressed(&simple()).swap_remove(which);
+        for (at, byte) in hits {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let _ = is_archive(&bytes[..]);
+        let (_temp, result) = unpacked(&bytes, Vec::new(), &options(&TreePath::new("to"), &NoLower));
+        if let Ok(entries) = result {
+            prop_assert!(entries.iter().all(|entry| entry.path.starts_with(&TreePath::new("to"))));
+        }
+    }
 }

@@ -25,8 +25,10 @@ fn write(writer: &mut DirWriter, entry: &Entry, bytes: &[u8]) {
     writer.finish_file(&target, entry).unwrap();
 }
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+/// Whether files can be given to anyone: the tests run as root and in no user namespace.
+pub(in crate::tree) fn owns_all_ids() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    rustix::process::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 #[test]
@@ -86,7 +88,8 @@ fn whiteouts_and_opaque_directories_are_what_overlayfs_reads() {
 
 #[test]
 fn owners_and_xattrs_are_set_and_setuid_survives_the_change_of_owner() {
-    if !is_root() {
+    if !owns_all_ids() {
+        println!("skipped: needs root");
         return;
     }
     let temp = tempfile::tempdir().unwrap();
@@ -169,4 +172,38 @@ fn a_file_of_proc_that_claims_to_be_empty_is_copied_whole() {
     let target = temp.path().join("version");
     copy_file(&File::open("/proc/version").unwrap(), &File::create(&target).unwrap()).unwrap();
     assert_eq!(std::fs::read(&target).unwrap(), std::fs::read("/proc/version").unwrap());
+}
+
+#[test]
+fn in_a_user_namespace_an_owner_without_a_number_and_a_device_are_typed_errors() {
+    const INSIDE: &str = "KILN_TEST_IN_USER_NAMESPACE";
+    if std::env::var_os(INSIDE).is_none() {
+        // The same test again, in a namespace where root is the only user.
+        let name = "tree::disk::tests::in_a_user_namespace_an_owner_without_a_number_and_a_device_are_typed_errors";
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--user", "--map-root-user"]).arg(std::env::current_exe().unwrap()).args(["--exact", name]);
+        match command.env(INSIDE, "1").output() {
+            Ok(output) if String::from_utf8_lossy(&output.stderr).starts_with("unshare:") => {
+                println!("skipped: no user namespaces here");
+            }
+            Ok(output) => {
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+                assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the name is right");
+            }
+            Err(_) => println!("skipped: no unshare command"),
+        }
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let mut writer = DirWriter::new(temp.path()).unwrap();
+    let mut other = dir("other", 0o755);
+    other.uid = 12;
+    let error = writer.mkdir(&other).unwrap_err();
+    assert!(matches!(error, Error::UnmappedOwner { uid: 12, gid: 0, .. }), "{error:?}");
+    let error = writer.special(&entry("null", Kind::CharDevice { major: 1, minor: 3 }, 0o666)).unwrap_err();
+    assert!(matches!(error, Error::Device { major: 1, minor: 3, .. }), "{error:?}");
+    writer.whiteout(&TreePath::new("gone")).unwrap();
+    writer.mkdir(&entry("opaque", Kind::Dir { opaque: true }, 0o755)).unwrap();
+    write(&mut writer, &file("opaque/f", 0o4755, b"x"), b"x");
+    writer.finish().unwrap();
 }

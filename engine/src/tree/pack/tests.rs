@@ -157,7 +157,7 @@ enum Shape {
 fn build(members: Vec<(String, Shape, u32, i64, u32, Option<String>)>) -> (Vec<Entry>, Contents) {
     let mut entries: BTreeMap<TreePath, Entry> = BTreeMap::new();
     let mut contents = Contents::new();
-    let root = rustix::process::geteuid().is_root();
+    let root = crate::tree::disk::tests::owns_all_ids();
     for (path, shape, mode, seconds, id, xattr) in members {
         let path = TreePath::new(path);
         let blocked = |dir: &TreePath| entries.get(dir).is_some_and(|entry| !matches!(entry.kind, Kind::Dir { .. }));

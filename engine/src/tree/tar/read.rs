@@ -5,12 +5,14 @@
 //! Everything that a header can make the reader allocate is bounded. Knows nothing of paths' meaning.
 
 mod extension;
+mod source;
 mod sparse;
 
 use super::BLOCK_BYTES;
 use super::header::{self, Block};
 use crate::tree::entry::{Mtime, Xattrs};
 use extension::Extension;
+use source::Source;
 use std::io::{self, Read};
 
 /// The largest PAX extension or GNU long name, the same as Go's; a larger one is refused unread.
@@ -147,66 +149,10 @@ enum Piece64 {
     Hole(u64),
 }
 
-/// The stream and the place in it.
-struct Source<R> {
-    inner: R,
-    offset: u64,
-}
-
-impl<R: Read> Source<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        loop {
-            match self.inner.read(buffer) {
-                Ok(read) => {
-                    self.offset += read as u64;
-                    return Ok(read);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::Io { offset: self.offset, source }),
-            }
-        }
-    }
-
-    /// As many bytes as there are, up to the buffer's length.
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.read(&mut buffer[filled..])? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        Ok(filled)
-    }
-
-    fn exact(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
-        if self.fill(buffer)? < buffer.len() {
-            return Err(Error::Truncated { offset: self.offset });
-        }
-        Ok(())
-    }
-
-    fn block(&mut self) -> Result<Block, Error> {
-        let mut block = [0; BLOCK_BYTES];
-        self.exact(&mut block)?;
-        Ok(block)
-    }
-
-    fn skip(&mut self, mut bytes: u64) -> Result<(), Error> {
-        let mut buffer = [0; 8 << 10];
-        while bytes > 0 {
-            let part = usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.len());
-            self.exact(&mut buffer[..part])?;
-            bytes -= part as u64;
-        }
-        Ok(())
-    }
-}
-
 impl<R: Read> Reader<R> {
     /// Reads the uncompressed archive `inner`, which should be buffered.
     pub fn new(inner: R) -> Self {
-        let source = Source { inner, offset: 0 };
+        let source = Source::new(inner);
         Reader { source, stored: 0, padding: 0, pieces: Vec::new(), ended: false }
     }
 

@@ -289,7 +289,7 @@ pub(in crate::tree) struct Below(pub(in crate::tree) BTreeMap<TreePath, (Entry, 
 
 impl Below {
     pub(in crate::tree) fn add(mut self, path: &str, kind: Kind, mode: u32, bytes: &[u8]) -> Self {
-        let (uid, gid) = if rustix::process::geteuid().is_root() { (7, 8) } else { (0, 0) };
+        let (uid, gid) = if crate::tree::disk::tests::owns_all_ids() { (7, 8) } else { (0, 0) };
         let path = TreePath::new(path);
         let entry = Entry { path: path.clone(), kind, mode, uid, gid, xattrs: Vec::new(), mtime: Mtime::default() };
         self.0.insert(path, (entry, bytes.to_vec()));

@@ -1,16 +1,21 @@
 //! The tree that members build: where each goes, what it replaces, what it links to.
 //!
 //! What stands in the layer is kept as values beside the files, so that no decision needs the disk.
+//! [`names`] judges what members are called; [`files`] writes their bytes and links them.
 //! **Invariant**: every entry's parent directories are entries too, but for the root.
 
-use super::super::disk::{DirWriter, IMPLIED_DIR_MODE, copy_file_hashed};
-use super::super::entry::{Entry, Kind, Mtime, TreePath, Xattrs};
-use super::super::tar::read::{Member, MemberKind, Piece, Reader};
+mod files;
+mod names;
+
+use super::super::disk::{DirWriter, IMPLIED_DIR_MODE};
+use super::super::entry::{Entry, Kind, Mtime, TreePath};
+use super::super::tar::read::{Member, MemberKind, Reader};
 use super::super::tar::{AUFS_PREFIX, OPAQUE_NAME, WHITEOUT_PREFIX};
 use super::{Error, Lower, MAX_PATH_BYTES};
 use crate::digest::ContentId;
+use names::{checked, kept_xattrs, link_target, root_is_dir};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::io::Read;
 
 /// The kernel's own limit.
 const MAX_SYMLINKS: usize = 40;
@@ -313,94 +318,6 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    fn link(&mut self, path: TreePath, member: &Member) -> Result<(), Error> {
-        let mut target = checked(link_target(member)?)?;
-        if let Semantics::Archive { destination, .. } = &self.semantics {
-            target = destination.join(target.as_bytes());
-        }
-        let target = self.resolve(&target)?;
-        let failed = Error::LinkTarget { path: path.clone(), target: target.clone() };
-        let found = match self.nodes.get(&target) {
-            Some(node) if node.entry.kind != Kind::Whiteout => Some((node.entry.clone(), Some(node.inode))),
-            Some(_) => None,
-            None => self.lower_at(&target).map(|entry| (entry, None)),
-        };
-        let Some((source, inode)) = found else { return Err(failed) };
-        if is_dir(&source.kind) || target.starts_with(&path) {
-            // A file that is linked to itself is there already.
-            return if target == path && !is_dir(&source.kind) && inode.is_some() { Ok(()) } else { Err(failed) };
-        }
-        match (&source.kind, inode) {
-            (Kind::File { .. }, Some(inode)) => {
-                self.parents(&path, source.mtime)?;
-                if self.nodes.contains_key(&path) {
-                    self.remove(&path)?;
-                }
-                self.writer.hardlink(&target, &path)?;
-                let entry = Entry { path: path.clone(), ..source };
-                self.nodes.insert(path, Node { entry, inode });
-                Ok(())
-            }
-            (Kind::File { .. }, None) => self.copy_from_lower(path, &target, source),
-            (Kind::Hardlink { to }, None) => {
-                let to = to.clone();
-                match self.lower.entry(&to) {
-                    Some(file) if matches!(file.kind, Kind::File { .. }) => self.copy_from_lower(path, &to, file),
-                    _ => Err(failed),
-                }
-            }
-            (Kind::Whiteout, None) => Err(failed),
-            // Links to links and nodes: another one like it is the same to whoever uses it.
-            _ => self.put(Entry { path, ..source }, |_, _| Ok(())),
-        }
-    }
-
-    fn copy_from_lower(&mut self, path: TreePath, from: &TreePath, source: Entry) -> Result<(), Error> {
-        let from = from.clone();
-        self.put(Entry { path, ..source }, |unpacker, entry| {
-            let failed = |source| Error::Content { path: entry.path.clone(), source };
-            let lower = unpacker.lower.open(&from).map_err(failed)?;
-            let file = unpacker.writer.create(&entry.path, entry.mode)?;
-            let failed = |source| Error::Content { path: entry.path.clone(), source };
-            let (size, content) = copy_file_hashed(&lower, &file).map_err(failed)?;
-            entry.kind = Kind::File { size, content };
-            Ok(unpacker.writer.finish_file(&file, entry)?)
-        })
-    }
-
-    fn write_members_file<R: Read>(&mut self, entry: &mut Entry, reader: &mut Reader<R>) -> Result<(), Error> {
-        let mut file = self.writer.create(&entry.path, entry.mode)?;
-        let mut hasher = blake3::Hasher::new();
-        let mut size = 0;
-        let mut ends_in_hole = false;
-        let failed = |source: io::Error| Error::Content { path: entry.path.clone(), source };
-        while let Some(piece) = reader.next_piece(&mut self.buffer)? {
-            ends_in_hole = matches!(piece, Piece::Hole(_));
-            match piece {
-                Piece::Bytes(length) => {
-                    hasher.update(&self.buffer[..length]);
-                    file.write_all(&self.buffer[..length]).map_err(failed)?;
-                    size += length as u64;
-                }
-                Piece::Hole(length) => {
-                    size += length;
-                    file.seek(SeekFrom::Start(size)).map_err(failed)?;
-                    let mut left = length;
-                    while left > 0 {
-                        let part = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
-                        hasher.update(&ZEROS[..part]);
-                        left -= part as u64;
-                    }
-                }
-            }
-        }
-        if ends_in_hole {
-            file.set_len(size).map_err(failed)?;
-        }
-        entry.kind = Kind::File { size, content: hasher.finalize().into() };
-        Ok(self.writer.finish_file(&file, entry)?)
-    }
-
     /// Makes entries of the directories above `path`: as they are below, or 0755 root:root.
     fn parents(&mut self, path: &TreePath, mtime: Mtime) -> Result<(), Error> {
         let parent = path.parent().unwrap_or_default();
@@ -452,8 +369,6 @@ impl<'a> Unpacker<'a> {
     }
 }
 
-static ZEROS: [u8; BUFFER_BYTES] = [0; BUFFER_BYTES];
-
 fn is_dir(kind: &Kind) -> bool {
     matches!(kind, Kind::Dir { .. })
 }
@@ -461,49 +376,4 @@ fn is_dir(kind: &Kind) -> bool {
 fn implied(path: &TreePath, (uid, gid): (u32, u32), mtime: Mtime) -> Entry {
     let kind = Kind::Dir { opaque: false };
     Entry { path: path.clone(), kind, mode: IMPLIED_DIR_MODE, uid, gid, xattrs: Vec::new(), mtime }
-}
-
-fn root_is_dir(member: &Member, path: &TreePath) -> Result<(), Error> {
-    match member.kind {
-        MemberKind::Dir => Ok(()),
-        _ => Err(Error::Unsupported { path: path.clone(), what: "the root but not a directory" }),
-    }
-}
-
-/// The path that a member or hard link names. A leading slash is the archive's root, where `..` stays;
-/// a relative path must not climb above where it begins.
-fn checked(path: &[u8]) -> Result<TreePath, Error> {
-    let shown = |path: &[u8]| String::from_utf8_lossy(&path[..path.len().min(256)]).into_owned();
-    if path.len() > MAX_PATH_BYTES {
-        return Err(Error::TooLong { path: shown(path), length: path.len() });
-    }
-    let mut depth = 0usize;
-    for part in path.split(|&b| b == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => match depth.checked_sub(1) {
-                Some(less) => depth = less,
-                None if path.starts_with(b"/") => {}
-                None => return Err(Error::Escapes { path: shown(path) }),
-            },
-            _ => depth += 1,
-        }
-    }
-    Ok(TreePath::new(path))
-}
-
-fn link_target(member: &Member) -> Result<&[u8], Error> {
-    if member.link.len() > MAX_PATH_BYTES {
-        let path = String::from_utf8_lossy(&member.link[..256]).into_owned();
-        return Err(Error::TooLong { path, length: member.link.len() });
-    }
-    Ok(&member.link)
-}
-
-/// Leaves out what belongs to the overlay or to the machine that packed.
-fn kept_xattrs(mut xattrs: Xattrs) -> Xattrs {
-    xattrs.retain(|(name, _)| {
-        !(name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") || **name == *b"security.selinux")
-    });
-    xattrs
 }

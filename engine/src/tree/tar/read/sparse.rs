@@ -6,7 +6,8 @@
 use super::super::BLOCK_BYTES;
 use super::super::header::{self, Block};
 use super::extension::{SparseRecords, decimal};
-use super::{Error, MAX_SPARSE_BYTES, MAX_SPARSE_PIECES, Piece64, Source};
+use super::source::Source;
+use super::{Error, MAX_SPARSE_BYTES, MAX_SPARSE_PIECES, Piece64};
 use std::io::Read;
 
 /// Place of the four first pairs in an old GNU header, and their number.
