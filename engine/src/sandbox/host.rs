@@ -102,7 +102,10 @@ fn throttles() -> Vec<CString> {
     let Ok(processors) = std::fs::read_dir("/sys/devices/system/cpu") else { return Vec::new() };
     let throttle = |name: std::ffi::OsString| {
         let path = std::path::Path::new("devices/system/cpu").join(name).join("thermal_throttle");
-        std::path::Path::new("/sys").join(&path).is_dir().then(|| CString::new(path.into_os_string().into_vec()).ok())?
+        std::path::Path::new("/sys")
+            .join(&path)
+            .is_dir()
+            .then(|| CString::new(path.into_os_string().into_vec()).ok())?
     };
     let mut all: Vec<CString> = processors.filter_map(|entry| throttle(entry.ok()?.file_name())).collect();
     all.sort();
