@@ -6,6 +6,7 @@
 use kiln_engine::{event, sandbox, tree};
 use sandbox::{Error, Exit, Identity, Ids, Mount, MountSource, Network, Warning, enter_user_namespace};
 use std::io::{Read as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use world::{World, directory, skip};
 
@@ -22,6 +23,9 @@ fn as_user(uid: u32, scenario: impl FnOnce() -> String) -> Option<String> {
     if !rustix::process::geteuid().is_root() && skip("root, to become another user") {
         return None;
     }
+    // One at a time: a copy that is made while another test's thread panics or forks inherits its locks and pipes.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (from, to) = std::io::pipe().unwrap();
     // SAFETY: the C library makes its allocator usable in the child; the child prints nothing, so that
     // the one other lock that a test's thread may hold is not waited for, and ends by `_exit`.

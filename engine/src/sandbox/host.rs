@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn an_id_map_is_read_as_ranges_of_inner_ids() {
         assert_eq!(ranges("         0       1000          1\n         1     100000      65536\n"), [0..1, 1..65537]);
-        assert_eq!(ranges("0 0 4294967295"), [0..4_294_967_295]);
+        assert_eq!(ranges("0 0 4294967295\n5 9 1"), [0..4_294_967_295, 5..6]);
         assert_eq!(ranges("garbage\n"), []);
     }
 
