@@ -212,11 +212,8 @@ pub(super) mod tests {
 
     #[test]
     fn an_argument_decides_where_a_rule_asks_for_it() {
-        let rules = vec![
-            (1, Rule::RefuseBits(0b110, 1)),
-            (2, Rule::RefuseValue(40, 1)),
-            (3, Rule::AllowValues(&[0, 8], 1)),
-        ];
+        let rules =
+            vec![(1, Rule::RefuseBits(0b110, 1)), (2, Rule::RefuseValue(40, 1)), (3, Rule::AllowValues(&[0, 8], 1))];
         let program = assemble(&[Table { architecture: 7, rules, last: 9 }]);
         let verdicts = |number| [0, 4, 8, 40].map(|argument| run(&program, 7, number, argument).is_none());
         assert_eq!(verdicts(1), [true, false, true, true]);

@@ -8,7 +8,9 @@ use super::op::{Expect, Op, Origin, Setting, Slot};
 use super::program::Program;
 use super::report::{self, Stage, Text};
 use super::sys;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fchown, fstat, mkdirat, openat, openat2, symlinkat};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fchown, fstat, mkdirat, openat, openat2, symlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -63,7 +65,7 @@ impl<'a> Child<'a> {
     pub(super) unsafe fn main(&mut self) -> ! {
         // SAFETY: descriptors of other steps and of the builder are closed; their values live in a copy
         // of the builder's memory that nobody looks at again.
-        unsafe { sys::close_all_but(&self.keep) };
+        unsafe { sys::close_all_but(3, &self.keep) };
         // SAFETY: the range is that of the process which this is a copy of; nothing here reads arguments.
         unsafe { sys::erase_arguments(self.arguments.clone()) };
         if prepare_process().is_err() {
@@ -87,7 +89,7 @@ impl<'a> Child<'a> {
         }
         // Nothing of the host is left in reach of this process.
         // SAFETY: as above; only the status descriptor is used from here on.
-        unsafe { sys::close_all_but(&[self.status.as_raw_fd()]) };
+        unsafe { sys::close_all_but(0, &[self.status.as_raw_fd()]) };
         self.reap()
     }
 
@@ -200,12 +202,8 @@ fn apply(op: &Op, slots: &mut [Option<OwnedFd>], text: &mut Text) -> Result<(), 
             sys::set_mount_attributes(cover.as_fd(), super::op::Attrs::RDONLY.0, false)?;
             attach(cover.as_fd(), target.as_fd())
         }
-        Op::MakeDir { base, path, mode } => {
-            mkdirat(get(slots, *base)?, path.as_c_str(), Mode::from_raw_mode(*mode))
-        }
-        Op::MakeLink { base, path, target } => {
-            symlinkat(target.as_c_str(), get(slots, *base)?, path.as_c_str())
-        }
+        Op::MakeDir { base, path, mode } => mkdirat(get(slots, *base)?, path.as_c_str(), Mode::from_raw_mode(*mode)),
+        Op::MakeLink { base, path, target } => symlinkat(target.as_c_str(), get(slots, *base)?, path.as_c_str()),
         Op::MakeFile { base, path, mode, owner, content } => {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = openat(get(slots, *base)?, path.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;

@@ -102,7 +102,10 @@ fn throttles() -> Vec<CString> {
     let Ok(processors) = std::fs::read_dir("/sys/devices/system/cpu") else { return Vec::new() };
     let throttle = |name: std::ffi::OsString| {
         let path = std::path::Path::new("devices/system/cpu").join(name).join("thermal_throttle");
-        std::path::Path::new("/sys").join(&path).is_dir().then(|| CString::new(path.into_os_string().into_vec()).ok())?
+        std::path::Path::new("/sys")
+            .join(&path)
+            .is_dir()
+            .then(|| CString::new(path.into_os_string().into_vec()).ok())?
     };
     let mut all: Vec<CString> = processors.filter_map(|entry| throttle(entry.ok()?.file_name())).collect();
     all.sort();
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn an_id_map_is_read_as_ranges_of_inner_ids() {
         assert_eq!(ranges("         0       1000          1\n         1     100000      65536\n"), [0..1, 1..65537]);
-        assert_eq!(ranges("0 0 4294967295"), [0..4_294_967_295]);
+        assert_eq!(ranges("0 0 4294967295\n5 9 1"), [0..4_294_967_295, 5..6]);
         assert_eq!(ranges("garbage\n"), []);
     }
 

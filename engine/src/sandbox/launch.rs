@@ -67,10 +67,9 @@ impl Launch {
         let groups = spec.user.groups.iter().filter(|gid| host.has_gid(**gid)).map(|gid| Gid::from_raw(*gid));
         let confine = match spec.security {
             Security::Insecure => None,
-            Security::Sandbox => Some(Confine {
-                filter: seccomp::default_filter(),
-                leave_sockets: spec.network == Network::Host,
-            }),
+            Security::Sandbox => {
+                Some(Confine { filter: seccomp::default_filter(), leave_sockets: spec.network == Network::Host })
+            }
         };
         Ok(Launch {
             candidates: candidates(&spec.argv, &spec.env)?,

@@ -293,7 +293,7 @@ impl Builder<'_> {
         let own = [("proc", false), ("sys", false), ("dev", true), ("dev/shm", true)];
         let all = own.map(|(path, creatable)| (TreePath::new(path), creatable)).into_iter().chain(made);
         let below = |(path, _): &(TreePath, bool)| path != target && target.starts_with(path);
-        let Some((outer, true)) = all.filter(below).last() else { return Ok(()) };
+        let Some((outer, true)) = all.rfind(below) else { return Ok(()) };
         let Some(rest) = target.strip_prefix(&outer) else { return Ok(()) };
         let parts = rest.parts().map(|part| c_string("mount target", part)).collect::<Result<_, _>>()?;
         let (dir, target) = (absolute(&outer)?, absolute(target)?);

@@ -15,15 +15,8 @@ pub(super) enum Stage {
     Spawn,
 }
 
-const STAGES: [Stage; 7] = [
-    Stage::Descriptors,
-    Stage::Workdir,
-    Stage::User,
-    Stage::Capabilities,
-    Stage::Filter,
-    Stage::Exec,
-    Stage::Spawn,
-];
+const STAGES: [Stage; 7] =
+    [Stage::Descriptors, Stage::Workdir, Stage::User, Stage::Capabilities, Stage::Filter, Stage::Exec, Stage::Spawn];
 
 /// The longest text that goes with a failed operation, in bytes.
 pub(super) const TEXT_BYTES: usize = 240;

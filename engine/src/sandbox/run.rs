@@ -89,11 +89,7 @@ struct Running {
 
 impl Running {
     /// Passes on output until the sandbox is gone, then collects it.
-    fn finish(
-        self,
-        output: &mut dyn FnMut(Stream, &[u8]),
-        cancel: &Cancel,
-    ) -> Result<(Option<Report>, bool), Error> {
+    fn finish(self, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) -> Result<(Option<Report>, bool), Error> {
         let relayed = self.relay(output, cancel);
         if relayed.is_err() {
             // It cannot be followed any more, so it must not go on. It may have ended already.

@@ -44,7 +44,8 @@ pub(super) unsafe fn fork(namespaces: c_int) -> Result<Side, Errno> {
     let mut pidfd: c_int = -1;
     // SAFETY: `clone_args` is plain numbers, for which zero means "not asked for".
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.flags = u64::from(namespaces.cast_unsigned()) | u64::from(libc::CLONE_PIDFD.cast_unsigned()) | CLEAR_SIGHAND;
+    arguments.flags =
+        u64::from(namespaces.cast_unsigned()) | u64::from(libc::CLONE_PIDFD.cast_unsigned()) | CLEAR_SIGHAND;
     arguments.pidfd = (&raw mut pidfd) as u64;
     arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     // SAFETY: without CLONE_VM the child has a copy of this memory and goes on on a copy of this
@@ -101,12 +102,11 @@ pub(super) fn set_mount_attributes(mount: BorrowedFd<'_>, attributes: u64, recur
     outcome(answer).map(drop)
 }
 
-/// Closes every descriptor from 3 on but those in `keep`, which is sorted.
+/// Closes every descriptor from `first` on but those in `keep`, which is sorted.
 ///
 /// # Safety
 /// Descriptors that are still owned by values of this process are closed: they must not be used again.
-pub(super) unsafe fn close_all_but(keep: &[RawFd]) {
-    let mut first: u32 = 3;
+pub(super) unsafe fn close_all_but(mut first: u32, keep: &[RawFd]) {
     for &kept in keep {
         let kept = kept.cast_unsigned();
         if kept > first {
@@ -128,17 +128,19 @@ pub(super) fn close_on_exec_from_3() -> Result<(), Errno> {
 /// Gives every signal its default action, also those that were ignored, and blocks none.
 pub(super) fn reset_signals() {
     /// The last signal, `SIGRTMAX`.
-    const LAST: c_int = 64;
+    const LAST: c_long = 64;
+    /// The kernel's set of signals, in bytes.
+    const SET_BYTES: usize = 8;
+    // `struct sigaction` as the kernel has it is at most four words; zeros are the default action. The
+    // C library's own function keeps two signals to itself.
+    let (default, none) = ([0u64; 4], 0u64);
     for signal in 1..=LAST {
-        // SAFETY: sets a disposition, with no handler of ours; SIGKILL, SIGSTOP and two signals of the C
-        // library answer with an error, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: reads no more than `default` has; sets no handler. SIGKILL and SIGSTOP answer with an
+        // error, which is right.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, SET_BYTES) };
     }
-    // SAFETY: an all-zero set is the empty set, and is only read.
-    unsafe {
-        let none: libc::sigset_t = std::mem::zeroed();
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-    }
+    // SAFETY: reads eight bytes, the empty set.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, 0, SET_BYTES) };
 }
 
 /// Overwrites this process' arguments and environment as others see them.
@@ -246,9 +248,8 @@ pub(super) fn probe_fresh_mounts() -> (bool, bool) {
     fn allowed(name: &CStr) -> Result<(), Errno> {
         let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_create(&context)?;
-        let closed = MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV
-            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let closed =
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, closed).map(drop)
     }
     // SAFETY: the child makes a few system calls on memory of its own and exits.

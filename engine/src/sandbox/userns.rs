@@ -53,7 +53,9 @@ impl Warning {
     pub fn help(&self) -> &'static str {
         match self {
             Warning::SingleId { .. } => "install uidmap and add a line for this user to /etc/subuid and /etc/subgid",
-            Warning::SharedProc => "let the container that kiln runs in see all of /proc (docker: --security-opt systempaths=unconfined)",
+            Warning::SharedProc => {
+                "let the container that kiln runs in see all of /proc (docker: --security-opt systempaths=unconfined)"
+            }
         }
     }
 }
@@ -95,7 +97,9 @@ impl NamespaceError {
                 "install an AppArmor profile for kiln with the rule `userns,`, or set kernel.apparmor_restrict_unprivileged_userns to 0"
             }
             NamespaceError::Threads => "this is a defect of the program",
-            NamespaceError::Kernel { .. } => "if this is a container, it may need --security-opt seccomp=unconfined; otherwise run as root",
+            NamespaceError::Kernel { .. } => {
+                "if this is a container, it may need --security-opt seccomp=unconfined; otherwise run as root"
+            }
         }
     }
 }

@@ -104,9 +104,10 @@ pub fn resolve_user(spec: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> 
     if let Some(wanted) = wanted_group {
         let gid = match id("gid", wanted)? {
             Some(gid) => gid,
-            None => groups(group).find(|entry| entry.name == wanted.as_bytes()).map(|entry| entry.gid).ok_or_else(
-                || UserError::Unknown { what: "group", name: wanted.to_owned(), file: "/etc/group" },
-            )?,
+            None => groups(group)
+                .find(|entry| entry.name == wanted.as_bytes())
+                .map(|entry| entry.gid)
+                .ok_or_else(|| UserError::Unknown { what: "group", name: wanted.to_owned(), file: "/etc/group" })?,
         };
         return Ok(Ids { uid, gid, groups: vec![gid] });
     }
@@ -166,7 +167,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n# note\nbroken\n\nweb:x:33:33::/var/www:\n1234:x:7:7::/seven:/bin/sh\n";
+    const PASSWD: &[u8] =
+        b"root:x:0:0:root:/root:/bin/sh\n# note\nbroken\n\nweb:x:33:33::/var/www:\n1234:x:7:7::/seven:/bin/sh\n";
     const GROUP: &[u8] = b"root:x:0:root\nwheel:x:10:root, web\nweb:x:33:\nstaff:x:50:web,root\nwheel2:x:10:web\n";
 
     fn resolve(spec: &str) -> Result<Ids, UserError> {

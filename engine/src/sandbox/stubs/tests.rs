@@ -55,14 +55,20 @@ fn what_exists_needs_no_stub() {
 #[test]
 fn what_is_missing_is_made_with_the_directories_above_it() {
     assert_eq!(plan(&[], "/a/b", true), ok("/a/b", &["//", "/a/", "/a/b/"]));
-    assert_eq!(plan(&["/run/"], "/run/secrets/key", false), ok("/run/secrets/key", &["//", "/run/", "/run/secrets/", "/run/secrets/key"]));
+    assert_eq!(
+        plan(&["/run/"], "/run/secrets/key", false),
+        ok("/run/secrets/key", &["//", "/run/", "/run/secrets/", "/run/secrets/key"])
+    );
 }
 
 #[test]
 fn links_lead_to_places_inside_the_root() {
     assert_eq!(plan(&["/data -> /", "/x/"], "/data/x", true), ok("/x", &[]));
     assert_eq!(plan(&["/data -> ../../../..", "/x/"], "/data/x", true), ok("/x", &[]));
-    assert_eq!(plan(&["/var/", "/run/", "/var/run -> /run"], "/var/run/s", false), ok("/run/s", &["//", "/run/", "/run/s"]));
+    assert_eq!(
+        plan(&["/var/", "/run/", "/var/run -> /run"], "/var/run/s", false),
+        ok("/run/s", &["//", "/run/", "/run/s"])
+    );
     assert_eq!(plan(&["/link -> gone/deep"], "/link", true), ok("/gone/deep", &["//", "/gone/", "/gone/deep/"]));
 }
 
@@ -73,7 +79,10 @@ fn what_cannot_be_a_mount_point_is_an_error_that_names_it() {
     assert_eq!(plan(&["/d/"], "/d", false), Err("cannot mount a file at /d: it exists and is none".into()));
     assert_eq!(plan(&["/a -> b", "/b -> a"], "/a", true), Err("cannot mount at /a: too many symbolic links".into()));
     assert_eq!(plan(&["/a -> /"], "/a", true), Err("cannot mount at /a: it is the root".into()));
-    assert_eq!(plan(&[], "/etc/hosts/x", false), Err("cannot mount at /etc/hosts/x: /etc/hosts is not a directory".into()));
+    assert_eq!(
+        plan(&[], "/etc/hosts/x", false),
+        Err("cannot mount at /etc/hosts/x: /etc/hosts is not a directory".into())
+    );
 }
 
 #[test]

@@ -58,7 +58,9 @@ fn a_mount_source_cannot_leave_its_root_but_its_links_work_inside() {
     for (name, to) in [("abs", "/etc"), ("up", "../../../../../etc"), ("magic", "/proc/self/root/etc")] {
         symlink(to, source.join(name)).unwrap();
     }
-    for (subpath, outcome) in [("abs", Some("inside\n")), ("up", Some("inside\n")), ("../../../etc", Some("inside\n")), ("magic", None)] {
+    for (subpath, outcome) in
+        [("abs", Some("inside\n")), ("up", Some("inside\n")), ("../../../etc", Some("inside\n")), ("magic", None)]
+    {
         let mut spec = world.spec("cat /data/hostname");
         spec.mounts = vec![directory("/data", bind(&source, subpath))];
         let ran = world.try_run(&spec).ok().map(|ran| ran.stdout);
@@ -130,7 +132,8 @@ fn a_step_that_replaces_the_parent_of_a_mount_point_harms_nothing() {
     let outside = world.dir.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("key"), "precious").unwrap();
-    let mut spec = world.spec(&format!("rm -rf /run/secrets /run; mv /run /gone; ln -s {} /run; true", outside.display()));
+    let mut spec =
+        world.spec(&format!("rm -rf /run/secrets /run; mv /run /gone; ln -s {} /run; true", outside.display()));
     let source = MountSource::File { content: crate::sandbox::SecretBytes::new(*b"s"), mode: 0o400, uid: 0, gid: 0 };
     spec.mounts = vec![Mount { target: "/run/secrets/key".into(), source, read_only: true, is_dir: false }];
     world.run(&spec);
@@ -171,7 +174,8 @@ fn a_missing_target_below_a_read_only_bind_is_an_error() {
     fs::create_dir(&outer).unwrap();
     let mut spec = world.spec("true");
     let memory = MountSource::Tmpfs { size: None, mode: 0o755 };
-    spec.mounts = vec![Mount { read_only: true, ..directory("/data", bind(&outer, "")) }, directory("/data/new", memory)];
+    spec.mounts =
+        vec![Mount { read_only: true, ..directory("/data", bind(&outer, "")) }, directory("/data/new", memory)];
     assert_eq!(world.try_run(&spec).unwrap_err().to_string(), "cannot mount at /data/new");
     assert_eq!(fs::read_dir(&outer).unwrap().count(), 0);
 }

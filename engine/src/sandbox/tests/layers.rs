@@ -10,7 +10,9 @@ use std::fs;
 #[test]
 fn only_what_the_command_changed_is_in_the_layer() {
     let Some(world) = World::new() else { return };
-    let ran = world.sh("echo 'nameserver 9.9.9.9' > /etc/resolv.conf; echo x >> /etc/hosts; echo y > /dev/shm/s; echo z > /work/z");
+    let ran = world.sh(
+        "echo 'nameserver 9.9.9.9' > /etc/resolv.conf; echo x >> /etc/hosts; echo y > /dev/shm/s; echo z > /work/z",
+    );
     assert_eq!(ran.exit, Exit::Code(0), "{}", ran.stderr);
     assert_eq!(world.upper(), ["work/", "work/z"]);
     world.sh("true");
@@ -95,7 +97,7 @@ fn the_program_is_the_same_for_the_same_step_and_ends_by_entering_the_root() {
     assert!(matches!(program.ops.first(), Some(Op::MakePrivate)));
     assert!(matches!(program.ops.last(), Some(Op::EnterRoot { .. })));
     // Every path of the host that a step's program opens: its own directories and six devices.
-    let host_paths = program.ops.iter().filter(|op| format!("{op:?}").contains("Host {")).count();
+    let host_paths = program.ops.iter().filter(|op| format!("{op:?}").contains("origin: Host {")).count();
     assert_eq!(host_paths, 6);
 }
 

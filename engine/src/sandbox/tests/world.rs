@@ -1,9 +1,7 @@
 //! A small image of busybox, and steps on it.
 
 use crate::event::Stream;
-use crate::sandbox::{
-    Cancel, Error, Existing, ExistingKind, Exit, Ids, Mount, Network, Security, Spec, Stubs, run,
-};
+use crate::sandbox::{Cancel, Error, Existing, ExistingKind, Exit, Ids, Mount, Network, Security, Spec, Stubs, run};
 use crate::tree::Mtime;
 use std::cell::RefCell;
 use std::fs;
@@ -11,8 +9,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A base image and a place for the steps that run on it.
 pub struct World {
@@ -27,11 +25,6 @@ pub struct Ran {
     pub exit: Exit,
     pub stdout: String,
     pub stderr: String,
-}
-
-/// Reads better than `to_owned` beside long literals.
-pub fn say(text: &str) -> String {
-    text.to_owned()
 }
 
 /// Whether a test that needs something may be skipped for want of it.
@@ -55,7 +48,8 @@ impl World {
         if !Path::new("/bin/busybox").exists() && skip("/bin/busybox, statically linked") {
             return None;
         }
-        let world = World { dir: tempfile::tempdir().unwrap(), steps: AtomicUsize::new(0), last_upper: Mutex::default() };
+        let world =
+            World { dir: tempfile::tempdir().unwrap(), steps: AtomicUsize::new(0), last_upper: Mutex::default() };
         fs::set_permissions(world.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let base = world.base();
         for dir in ["", "bin", "tmp", "work", "etc", "data", "data/sub"] {
@@ -68,7 +62,9 @@ impl World {
         for applet in applets.split_whitespace() {
             symlink("busybox", base.join("bin").join(applet)).unwrap();
         }
-        for (file, text) in [("etc/passwd", "root:x:0:0::/root:/bin/sh\n"), ("data/old", "old\n"), ("data/sub/deep", "deep\n")] {
+        for (file, text) in
+            [("etc/passwd", "root:x:0:0::/root:/bin/sh\n"), ("data/old", "old\n"), ("data/sub/deep", "deep\n")]
+        {
             fs::write(base.join(file), text).unwrap();
         }
         Some(world)
@@ -122,8 +118,13 @@ impl World {
         self.try_run_with(spec, &Cancel::new().unwrap())
     }
 
-    /// Plans the stubs on the merged lower directories, as a caller does, and runs the step.
+    /// Runs the step on its stubs.
     pub fn try_run_with(&self, spec: &Spec, cancel: &Cancel) -> Result<Ran, Error> {
+        self.try_run_bare(&self.stubbed(spec), cancel)
+    }
+
+    /// Plans the stubs on the merged lower directories and puts them on top, as a caller does.
+    pub fn stubbed(&self, spec: &Spec) -> Spec {
         let mut spec = spec.clone();
         let lowers = spec.lowers.clone();
         let stubs = Stubs::plan(&mut spec.mounts, &|path| merged(&lowers, path)).unwrap();
@@ -131,7 +132,7 @@ impl World {
         fs::create_dir(&layer).unwrap();
         stubs.write(&layer).unwrap();
         spec.lowers.insert(0, layer);
-        self.try_run_bare(&spec, cancel)
+        spec
     }
 
     /// Runs a step as it is.
@@ -196,7 +197,8 @@ fn merged(lowers: &[PathBuf], path: &Path) -> io::Result<Option<Existing>> {
 
 /// Whether any process of this machine has a command line that begins like this.
 pub fn anyone_runs(command: &str) -> bool {
-    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    let processes =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
     processes.into_iter().any(|line| line.starts_with(command.as_bytes()))
 }
 
