@@ -47,8 +47,8 @@ pub trait Engine {
 pub struct Local;
 
 impl Engine for Local {
-    fn build(&self, _request: &Request, _sink: &dyn Sink, _cancel: &Cancel) -> Result<Outcome, BuildError> {
-        Err(BuildError::Unsupported { what: "building".into(), place: None, advice: None })
+    fn build(&self, request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outcome, BuildError> {
+        kiln_engine::build::build(request, sink, cancel)
     }
 
     fn history(&self, _store: &Path, _image: &str) -> Result<Vec<HistoryRow>, ManageError> {

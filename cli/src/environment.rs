@@ -39,8 +39,21 @@ variables! {
     KILN_PROGRESS
     /// The default of `--jobs`.
     KILN_JOBS
-    /// A registry, `HOST[:PORT]` or a URL, that is asked in place of Docker Hub.
+    /// Mirrors that are asked first: `docker.io=http://localhost:5000,ghcr.io=https://mirror.lan`, or just an address
+    /// for Docker Hub.
     KILN_REGISTRY_MIRROR
+    /// Registries (`host:port`, separated by commas) that are spoken to without TLS; those on loopback always are.
+    KILN_INSECURE_REGISTRIES
+    /// A PEM file of certificate authorities for registries, in place of the system's.
+    SSL_CERT_FILE
+    /// The proxy for `https` registries.
+    HTTPS_PROXY
+    /// The proxy for `http` registries.
+    HTTP_PROXY
+    /// The proxy where neither of the two is set.
+    ALL_PROXY
+    /// Hosts that are reached without a proxy.
+    NO_PROXY
     /// The directory of `config.json` with the credentials for registries; `$HOME/.docker` unless set.
     DOCKER_CONFIG
     /// Seconds since 1970 that stand for every time in the image, so that two builds give the same image id.
@@ -92,11 +105,6 @@ impl Environment {
             let data = data.or_else(|| Some(self.path(HOME)?.join(".local/share")));
             Some(data?.join("kiln"))
         })
-    }
-
-    /// The directory of Docker's configuration; `None` where no home is known.
-    pub fn docker_config(&self) -> Option<PathBuf> {
-        self.path(DOCKER_CONFIG).or_else(|| Some(self.path(HOME)?.join(".docker")))
     }
 
     /// Whether colours are unwanted, whatever they are shown on.

@@ -4,14 +4,13 @@
 //! Nothing here runs anything, and nothing here knows of arguments, environment variables or terminals.
 
 mod build;
-mod cancel;
 mod error;
 mod export;
 mod image;
 mod upkeep;
 
-pub use build::{Context, HostEntry, NetworkMode, Outcome, Registry, Request, Secret, SecretSource};
-pub use cancel::Cancel;
+pub use crate::cancel::Cancel;
+pub use build::{Context, HostEntry, NetworkMode, Outcome, Request, Secret, SecretSource};
 pub use error::{BuildError, Exit, ManageError, Place};
 pub use export::{Algorithm, Compression, Destination, Output};
 pub use image::{HistoryRow, ImageDetail, ImageSummary, ImportRequest, ImportSource, Removal};

@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 
 pub mod api;
+pub mod build;
+pub mod cancel;
 pub mod copy;
 pub mod digest;
 pub mod event;

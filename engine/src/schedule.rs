@@ -6,8 +6,8 @@
 //! what a step does.
 
 use crate::graph::{Graph, NodeId};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What the scheduler asks of its steps.
 pub trait Work<T>: Sync {
@@ -88,16 +88,20 @@ fn run_rest<T: Sync, W: Work<T>>(
         && is_chain(graph, *only, settled)
     {
         // Nothing can run beside anything else: no thread is needed.
-        let (mut next, mut needs) = pending.into_iter().next().map_or((None, None), |(id, needs)| (Some(id), Some(needs)));
+        let (mut next, mut needs) =
+            pending.into_iter().next().map_or((None, None), |(id, needs)| (Some(id), Some(needs)));
         while let Some(id) = next {
             rest.one(id, needs.take());
             if rest.failed.load(Ordering::Acquire) {
                 break;
             }
-            next = graph.dependents(id).find(|dependent| rest.waiting[dependent.index()].fetch_sub(1, Ordering::AcqRel) == 1);
+            next = graph
+                .dependents(id)
+                .find(|dependent| rest.waiting[dependent.index()].fetch_sub(1, Ordering::AcqRel) == 1);
         }
     } else {
-        match rayon::ThreadPoolBuilder::new().num_threads(jobs.max(1)).thread_name(|n| format!("kiln-step-{n}")).build() {
+        match rayon::ThreadPoolBuilder::new().num_threads(jobs.max(1)).thread_name(|n| format!("kiln-step-{n}")).build()
+        {
             Ok(pool) => pool.scope(|scope| {
                 for (id, needs) in pending {
                     let rest = &rest;

@@ -13,8 +13,8 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -539,7 +539,8 @@ mod tests {
         fs::write(low.join("etc/group"), "low").unwrap();
         fs::write(high.join("etc/passwd"), "high").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", low.join("link")).unwrap();
-        let layer = |path: PathBuf| Arc::new(Layer::host(crate::digest::LayerId::from_bytes([0; 32]), vec![path], Vec::new()));
+        let layer =
+            |path: PathBuf| Arc::new(Layer::host(crate::digest::LayerId::from_bytes([0; 32]), vec![path], Vec::new()));
         let snapshot = Snapshot::of([layer(low), layer(high)]);
         assert_eq!(snapshot.read(&TreePath::new("link"), 10).unwrap().unwrap(), b"high");
         assert_eq!(snapshot.read(&TreePath::new("etc/group"), 2).unwrap().unwrap(), b"lo");

@@ -49,7 +49,7 @@ pub struct Request {
     /// Compute the OCI image id even if nothing else needs it: it costs packing the layers once.
     pub want_image_id: bool,
     /// How registries are reached.
-    pub registry: Registry,
+    pub registry: crate::registry::Options,
     /// The store's directory; made if it is not there.
     pub store: PathBuf,
 }
@@ -98,15 +98,6 @@ pub struct HostEntry {
     pub name: String,
     /// Its address.
     pub address: IpAddr,
-}
-
-/// How registries are reached.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Registry {
-    /// `HOST[:PORT]` or a URL that is asked in place of Docker Hub.
-    pub mirror: Option<String>,
-    /// The directory of `config.json` with the credentials; `None` where no home is known.
-    pub docker_config: Option<PathBuf>,
 }
 
 /// What a build that succeeded gives.

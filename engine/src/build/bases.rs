@@ -4,16 +4,17 @@
 //! by the FROM step, beside other steps. Knows nothing of instructions.
 
 use super::steps::Done;
-use super::{boxed, host, store_error, File};
-use crate::api::{BuildError, Request};
-use crate::digest::{ImageKey, Sha256};
+use super::{File, boxed, copy_step, host, store_error};
+use crate::api::{BuildError, Request, Source};
+use crate::digest::{ImageKey, LayerId, Sha256};
 use crate::event::{Event, Sink};
 use crate::image::config::ImageConfig;
 use crate::plan::{Base, ImageNeed, KnownImage};
-use crate::registry::{self, BlobSink, Client, Reference, Resolved, Unpacked};
+use crate::registry::{self, BlobSink, Client, Reference, Resolved};
 use crate::snapshot::Snapshot;
-use crate::store::{now, BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError};
-use crate::tree::unpack::NoLower;
+use crate::store::adopt::Below;
+use crate::store::{BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError, now};
+use crate::tree::archive::decompress;
 use std::collections::HashMap;
 use std::fs::File as FsFile;
 use std::io::{self, Seek as _, Write as _};
@@ -51,10 +52,8 @@ impl<'a> Bases<'a> {
 
     /// What is known of the image that `need` names.
     pub fn resolve(&self, need: &ImageNeed) -> Result<KnownImage, BuildError> {
-        let reference = Reference::parse(&need.name).map_err(|error| BuildError::InvalidName {
-            name: need.name.clone(),
-            reason: error.to_string(),
-        })?;
+        let reference = Reference::parse(&need.name)
+            .map_err(|error| BuildError::InvalidName { name: need.name.clone(), reason: error.to_string() })?;
         let name = reference.to_string();
         if !self.request.pull
             && let Some(known) = self.stored(&name)?
@@ -115,15 +114,7 @@ impl<'a> Bases<'a> {
             place: None,
             source: boxed(error),
         };
-        let registry = &self.request.registry;
-        let mut options = registry.options.clone().unwrap_or_default();
-        if let Some(mirror) = &registry.mirror {
-            options.mirrors = registry::parse_mirrors(mirror).map_err(failed)?;
-        }
-        if let Some(directory) = &registry.docker_config {
-            options.docker_config = Some(directory.join("config.json"));
-        }
-        let client = Client::new(options).map_err(failed)?;
+        let client = Client::new(self.request.registry.clone()).map_err(failed)?;
         Ok(self.client.get_or_init(|| client))
     }
 
@@ -134,8 +125,7 @@ impl<'a> Bases<'a> {
     fn ask_registry(&self, reference: &Reference, name: &str, need: &ImageNeed) -> Result<KnownImage, BuildError> {
         let platform =
             registry::Platform::new(&need.platform.os, &need.platform.arch, need.platform.variant.as_deref());
-        let resolved =
-            self.client()?.resolve(reference, &platform).map_err(|error| self.pull_error(need, error))?;
+        let resolved = self.client()?.resolve(reference, &platform).map_err(|error| self.pull_error(need, error))?;
         let memo = manifest_memo(resolved.manifest_digest);
         let failed = |error| self.store_failed(error);
         if let Some(key) = self.store.db().memo::<ImageKey>(&memo).map_err(failed)?
@@ -174,20 +164,24 @@ impl<'a> Bases<'a> {
         }
     }
 
+    fn lost(&self, what: String) -> BuildError {
+        self.store_failed(StoreError::Damaged { what, detail: "it is no longer there".to_owned() })
+    }
+
     fn done(&self, key: ImageKey) -> Result<Done, BuildError> {
         let failed = |error| self.store_failed(error);
-        let lost = |what: String| failed(StoreError::Damaged { what, detail: "it is no longer there".to_owned() });
-        let image = self.store.db().image(key).map_err(failed)?.ok_or_else(|| lost(format!("image {key}")))?;
+        let image = self.store.db().image(key).map_err(failed)?.ok_or_else(|| self.lost(format!("image {key}")))?;
         self.done_of(&image)
     }
 
     fn done_of(&self, image: &ImageRecord) -> Result<Done, BuildError> {
         let failed = |error| self.store_failed(error);
-        let lost = |what: String| failed(StoreError::Damaged { what, detail: "it is no longer there".to_owned() });
         let layers: Vec<Arc<Layer>> = image
             .layers
             .iter()
-            .map(|layer| self.store.layer(layer.id).map_err(failed)?.ok_or_else(|| lost(format!("layer {}", layer.id))))
+            .map(|layer| {
+                self.store.layer(layer.id).map_err(failed)?.ok_or_else(|| self.lost(format!("layer {}", layer.id)))
+            })
             .collect::<Result<_, BuildError>>()?;
         Ok(Done { snapshot: Snapshot::of(layers), layers: image.layers.clone(), created_nanos: 0 })
     }
@@ -215,6 +209,32 @@ impl<'a> Bases<'a> {
         self.done_of(image)
     }
 
+    /// The layer that a fetched blob is, unpacked if it is not known yet.
+    fn unpack(
+        &self,
+        pending: &Pending,
+        layer: &registry::Layer,
+        below: &[Sha256],
+        snapshot: &Snapshot,
+    ) -> Result<LayerId, BuildError> {
+        let failed = |error| self.store_failed(error);
+        if let Some(id) = self.store.layer_of_diff_id(layer.diff_id, below).map_err(failed)? {
+            return Ok(id);
+        }
+        let fail = |error: Source| BuildError::Pull {
+            image: pending.need.name.clone(),
+            place: Some(self.file.place(pending.need.span)),
+            source: error,
+        };
+        let file = FsFile::open(self.store.blob_path(layer.digest)).map_err(|error| fail(Box::new(error)))?;
+        let (tar, _) = decompress(file).map_err(|error| fail(Box::new(error)))?;
+        let lower = Below { diff_ids: below, lower: &copy_step::Below(snapshot) };
+        let adopted = self.store.adopt_layer(tar, Some(layer.diff_id), lower).map_err(|error| fail(Box::new(error)))?;
+        // The next layer is unpacked over this one, which has to be known by then.
+        self.store.flush().map_err(failed)?;
+        Ok(adopted.layer)
+    }
+
     fn pull(&self, pending: &Pending) -> Result<ImageRecord, BuildError> {
         let Pending { resolved, need, .. } = pending;
         let fail = |error: registry::Error| self.pull_error(need, error);
@@ -228,20 +248,16 @@ impl<'a> Bases<'a> {
             .fetch_layers(&resolved.reference, &resolved.layers, LAYERS_AT_ONCE, &open, &|_, _| ())
             .map_err(fail)?;
         let mut layers = Vec::with_capacity(resolved.layers.len());
+        let mut below: Vec<Sha256> = Vec::new();
+        let mut snapshot = Snapshot::empty();
         for layer in &resolved.layers {
-            let id = match self.store.layer_of_diff_id(layer.diff_id).map_err(|error| self.store_failed(error))? {
-                Some(id) => id,
-                None => {
-                    let path = self.store.blob_path(layer.digest);
-                    let file = FsFile::open(&path).map_err(|error| self.pull_error(need, error))?;
-                    let mut tar =
-                        Unpacked::new(file, layer.diff_id).map_err(|error| self.pull_error(need, error))?;
-                    let id = self.store.adopt_layer(&mut tar, &NoLower).map_err(|error| self.store_failed(error))?;
-                    tar.finish().map_err(|error| self.pull_error(need, error))?;
-                    self.store.remember_diff_id(layer.diff_id, id).map_err(|error| self.store_failed(error))?;
-                    id
-                }
+            let id = self.unpack(pending, layer, &below, &snapshot)?;
+            let stored = self.store.layer(id).map_err(|error| self.store_failed(error))?;
+            snapshot = match stored {
+                Some(stored) => snapshot.with(stored),
+                None => return Err(self.lost(format!("layer {id}"))),
             };
+            below.push(layer.diff_id);
             let blob = BlobRef {
                 diff_id: layer.diff_id,
                 digest: layer.digest,

@@ -2,11 +2,11 @@
 //!
 //! It is walked at the first COPY that has to know it, and only as far as the plan's sources reach.
 
-use crate::copy::select::{first_part, SourceTree};
+use crate::copy::select::{SourceTree, first_part};
 use crate::store::Store;
+use crate::tree::TreePath;
 use crate::tree::scan::{self, Choice, Options, Owner, ScanError};
 use crate::tree::statcache::StatCache;
-use crate::tree::TreePath;
 use kiln_dsl::ignore::Ignore;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::collections::BTreeSet;
@@ -67,7 +67,8 @@ impl BuildContext {
         }
         let (ignore, ignore_file, text) = match found {
             Some((path, text)) => {
-                let ignore = Ignore::parse(&text).map_err(|source| ContextError::Ignore { path: path.clone(), source })?;
+                let ignore =
+                    Ignore::parse(&text).map_err(|source| ContextError::Ignore { path: path.clone(), source })?;
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
                 (ignore, name, text)
             }
@@ -179,8 +180,8 @@ impl BuildContext {
 fn leads_away(source: &SourceTree, part: &TreePath) -> bool {
     source.tree.below(part).iter().any(|entry| {
         matches!(entry.kind, crate::tree::Kind::Symlink { .. })
-            && source.resolve(&entry.path).is_ok_and(|real| {
-                source.tree.get(&real).is_none() && !real.is_root() && !real.starts_with(part)
-            })
+            && source
+                .resolve(&entry.path)
+                .is_ok_and(|real| source.tree.get(&real).is_none() && !real.is_root() && !real.starts_with(part))
     })
 }

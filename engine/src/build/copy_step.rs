@@ -2,10 +2,10 @@
 
 use super::context::BuildContext;
 use super::keys;
-use super::steps::{mtime_now, Steps};
+use super::steps::{Steps, mtime_now};
 use crate::api::BuildError;
 use crate::copy::layout::{self, Layout, LayoutError, LayoutRequest};
-use crate::copy::select::{has_wildcard, SelectError, Selected, SourceTree};
+use crate::copy::select::{SelectError, Selected, SourceTree, has_wildcard};
 use crate::copy::write::{self, WriteError};
 use crate::digest::LayerId;
 use crate::key::{Component, Value};
@@ -16,8 +16,9 @@ use crate::tree::archive::{self, ArchiveOptions};
 use crate::tree::disk::{self, DirWriter};
 use crate::tree::scan::ScanError;
 use crate::tree::unpack::Lower;
-use crate::tree::{unpack, Entry, Kind, Tree, TreePath};
+use crate::tree::{Entry, Kind, Tree, TreePath, unpack};
 use kiln_dsl::ignore::Ignore;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -26,10 +27,20 @@ use std::sync::Arc;
 /// A COPY whose key is known.
 pub(crate) struct Prepared {
     source: Option<Arc<SourceTree>>,
+    selected: Vec<Selected>,
+    /// What is read of the source, where that is not all of it.
+    read: Option<Tree>,
     /// The question whose answer the selection's digest is, to be remembered.
     memo: Option<[u8; 32]>,
     owner: Option<(u32, u32)>,
     excludes: Option<Ignore>,
+}
+
+impl Prepared {
+    /// What is read of the source, where it had to be looked at.
+    pub fn read(&self) -> Option<&Tree> {
+        self.read.as_ref().or_else(|| self.source.as_ref().map(|source| &source.tree))
+    }
 }
 
 /// What a COPY made.
@@ -104,7 +115,7 @@ impl Steps<'_> {
                 fail(CopyError::Exclude { pattern: error.pattern.clone(), reason: error.reason.to_string() })
             })?),
         };
-        let mut prepared = Prepared { source: None, memo: None, owner, excludes };
+        let mut prepared = Prepared { source: None, selected: Vec::new(), read: None, memo: None, owner, excludes };
         let destination = TreePath::new(&copy.destination);
         let mut state = keys::destination_state(&below, &destination, true).map_err(|error| fail(error.into()))?;
         let (files, names) = match self.remembered_selection(copy, &mut prepared).map_err(fail)? {
@@ -120,7 +131,11 @@ impl Steps<'_> {
                     let store_failed = |error| super::store_error(&self.request.store, error);
                     self.store.db().put_memo(memo, &(*tree, *count, &names)).map_err(store_failed)?;
                 }
-                prepared.source = Some(source);
+                prepared.read = match read {
+                    Cow::Owned(read) => Some(read),
+                    Cow::Borrowed(_) => None,
+                };
+                (prepared.selected, prepared.source) = (selected, Some(source));
                 (component, names)
             }
         };
@@ -213,16 +228,21 @@ impl Steps<'_> {
     ) -> Result<Made, BuildError> {
         let fail = |error: CopyError| self.step_error(step, error);
         let store_failed = |error| super::store_error(&self.request.store, error);
-        let source = match &prepared.source {
-            Some(source) => source.clone(),
-            None => self.source_tree(copy).map_err(fail)?,
+        let (source, selected) = match &prepared.source {
+            Some(source) => (source.clone(), prepared.selected.clone()),
+            None => {
+                let source = self.source_tree(copy).map_err(fail)?;
+                let selected = self.select(step, copy, &source)?;
+                (source, selected)
+            }
         };
-        let selected = self.select(step, copy, &source)?;
         // The selection's listing is what a later miss is explained by.
-        let read = source.read_by(&selected, prepared.excludes.as_ref(), copy.chmod.is_some());
-        self.store.put_tree(&read).map_err(store_failed)?;
+        if let Some(read) = prepared.read() {
+            self.store.put_tree(read).map_err(store_failed)?;
+        }
         let below = self.below(step, copy);
-        let archives = if copy.unpack { self.archives(copy, &source, &selected).map_err(fail)? } else { HashSet::new() };
+        let archives =
+            if copy.unpack { self.archives(copy, &source, &selected).map_err(fail)? } else { HashSet::new() };
         let request = LayoutRequest {
             source: &source,
             selected: &selected,
@@ -236,7 +256,7 @@ impl Steps<'_> {
             archives: &archives,
         };
         let layout = layout::layout(&request).map_err(|error| fail(error.into()))?;
-        let staged = self.stage().map_err(store_failed)?;
+        let staged = self.store.stage().map_err(store_failed)?;
         let tree = Tree::new(layout.entries.clone());
         if layout.unpack.is_empty()
             && let Some((base, changed)) = self.delta(&tree, previous).map_err(store_failed)?
@@ -303,7 +323,10 @@ impl Steps<'_> {
     ) -> Result<HashSet<TreePath>, CopyError> {
         let mut found = HashSet::new();
         for one in selected {
-            let is_file = source.tree.get(&one.real).is_some_and(|entry| matches!(entry.kind, Kind::File { size, .. } if size > 0));
+            let is_file = source
+                .tree
+                .get(&one.real)
+                .is_some_and(|entry| matches!(entry.kind, Kind::File { size, .. } if size > 0));
             if !is_file {
                 continue;
             }
@@ -345,7 +368,7 @@ impl Steps<'_> {
 }
 
 /// A snapshot as what lies below an archive.
-struct Below<'a>(&'a Snapshot);
+pub(crate) struct Below<'a>(pub &'a Snapshot);
 
 impl Lower for Below<'_> {
     fn entry(&self, path: &TreePath) -> Option<Entry> {

@@ -16,7 +16,7 @@ use crate::image::reference::Tagged;
 use crate::image::time::Timestamp;
 use crate::plan::{Base, Plan};
 use crate::registry::Reference;
-use crate::store::{now, BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError};
+use crate::store::{BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError, now};
 use crate::tree::pack::PackOptions;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -158,7 +158,12 @@ impl Packing<'_> {
 
     fn image_layer<'l>(&self, layer: &'l Layer, known: &ImageLayerRef) -> Result<ImageLayer<'l>, StoreError> {
         let blob = known.blob.as_ref().filter(|blob| self.store.has_blob(blob.digest)).map(|blob| self.packed(blob));
-        Ok(ImageLayer { entries: layer.tree()?.entries(), open: Box::new(|path| layer.open(path)), diff_id: None, blob })
+        Ok(ImageLayer {
+            entries: layer.tree()?.entries(),
+            open: Box::new(|path| layer.open(path)),
+            diff_id: None,
+            blob,
+        })
     }
 
     fn packed(&self, blob: &BlobRef) -> PackedLayer {
@@ -203,12 +208,9 @@ impl Packing<'_> {
         packed: Option<&PackedLayer>,
     ) -> Result<(), BuildError> {
         let blob = match packed {
-            Some(packed) => BlobRef {
-                diff_id,
-                digest: packed.digest,
-                size: packed.size,
-                media_type: packed.media_type.clone(),
-            },
+            Some(packed) => {
+                BlobRef { diff_id, digest: packed.digest, size: packed.size, media_type: packed.media_type.clone() }
+            }
             None => BlobRef { diff_id, digest: diff_id, size: 0, media_type: String::new() },
         };
         self.store.db().put_packed(layer.id(), variant, &blob).map_err(|error| self.failed(error))

@@ -9,7 +9,7 @@
 use crate::digest::LayerId;
 use crate::store::{Layer, Store, StoreError};
 use crate::tree::disk::{self, DirWriter};
-use crate::tree::{stat, Entry, Kind, Mtime, TreePath};
+use crate::tree::{Entry, Kind, Mtime, TreePath, stat};
 use rayon::prelude::*;
 use std::ffi::OsStr;
 use std::fs;

@@ -105,7 +105,11 @@ pub fn destination_state(snapshot: &Snapshot, path: &TreePath, follow: bool) -> 
 }
 
 /// The names below the destination that a copy meets, with their types: what would make it fail.
-pub fn collisions(snapshot: &Snapshot, path: &TreePath, names: &mut dyn Iterator<Item = Vec<u8>>) -> Result<String, LookupError> {
+pub fn collisions(
+    snapshot: &Snapshot,
+    path: &TreePath,
+    names: &mut dyn Iterator<Item = Vec<u8>>,
+) -> Result<String, LookupError> {
     let real = snapshot.resolve(path, true)?;
     let there = snapshot.names(&real)?;
     if there.is_empty() {

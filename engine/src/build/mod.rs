@@ -8,8 +8,8 @@ mod bases;
 mod context;
 mod copy_step;
 mod finish;
-mod keys;
 mod host;
+mod keys;
 mod run_step;
 mod steps;
 
@@ -38,7 +38,7 @@ pub(crate) struct File {
 
 impl File {
     fn place(&self, span: Span) -> Box<Place> {
-        Box::new(Place { file: self.name.clone(), text: self.text.clone(), span })
+        Box::new(Place { file: self.name.clone(), text: self.text.as_str().into(), span })
     }
 }
 
@@ -75,7 +75,7 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
         manifest: finished.manifest,
         names: finished.names,
         counts,
-        duration: started.elapsed(),
+        duration: started.elapsed().as_secs_f64(),
     })
 }
 
@@ -126,10 +126,8 @@ fn options(request: &Request) -> Result<Options, BuildError> {
     let host = Platform::host();
     let platform = match request.platforms.as_slice() {
         [] => host.clone(),
-        [one] => Platform::parse(one).map_err(|error| BuildError::Platform {
-            platform: one.clone(),
-            reason: error.to_string(),
-        })?,
+        [one] => Platform::parse(one)
+            .map_err(|error| BuildError::Platform { platform: one.clone(), reason: error.to_string() })?,
         _ => {
             return Err(BuildError::Unsupported {
                 what: "building for several platforms at once".to_owned(),

@@ -13,11 +13,12 @@ use crate::event::{Event, Stream};
 use crate::key::Component;
 use crate::plan::{Origin, RunMount, RunStep, Step};
 use crate::sandbox::{
-    self, Existing, ExistingKind, Ids, Mount, MountSource, Network, Passwd, SecretBytes, Security, Spec, Stubs, UserError,
+    self, Existing, ExistingKind, Ids, Mount, MountSource, Network, Passwd, SecretBytes, Security, Spec, Stubs,
+    UserError,
 };
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
 use crate::store::{Layer, Staged, StoreError};
-use crate::tree::{upper, Entry, Kind, Mtime, Tree, TreePath};
+use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, upper};
 use kiln_dsl::mount::{MountKind, Sharing};
 use rustix::fs::FlockOperation;
 use std::collections::HashSet;
@@ -39,7 +40,7 @@ const SHM_BYTES: u64 = 64 << 20;
 
 /// A RUN whose key is known: what its bind mounts from the context show.
 pub(crate) struct Prepared {
-    mounted: Vec<(String, Tree)>,
+    pub mounted: Vec<(String, Tree)>,
 }
 
 /// Why a RUN could not be begun or its result not be read.
@@ -160,7 +161,7 @@ impl Steps<'_> {
             root: "the context".to_owned(),
         };
         let selected = source.select(std::slice::from_ref(&path)).map_err(|_| missing())?;
-        Ok(source.read_by(&selected, None, false))
+        Ok(source.read_by(&selected, None, false).into_owned())
     }
 
     /// Runs the command; gives its layer.
@@ -193,7 +194,7 @@ impl Steps<'_> {
     ) -> Result<(sandbox::Exit, Tree, Staged), RunError> {
         let snapshot = self.snapshot(step.parent);
         let session = self.store.session()?;
-        let staged = self.stage()?;
+        let staged = self.store.stage()?;
         let work = Staged::new(session.directory("work")?);
         let scratch = Staged::new(session.directory("root")?);
         let mut held = Held::default();
@@ -223,7 +224,7 @@ impl Steps<'_> {
         })?;
         let mut lowers = Vec::new();
         if !stubs.is_empty() {
-            let layer = self.stage()?;
+            let layer = self.store.stage()?;
             stubs.write(layer.path())?;
             lowers.push(layer.path().to_path_buf());
             held._discarded.push(layer);
@@ -231,7 +232,7 @@ impl Steps<'_> {
         lowers.extend(snapshot.dirs());
         if lowers.is_empty() {
             // An overlay needs something below: an empty root.
-            let empty = self.stage()?;
+            let empty = self.store.stage()?;
             lowers.push(empty.path().to_path_buf());
             held._discarded.push(empty);
         }
@@ -271,10 +272,13 @@ impl Steps<'_> {
         for dir in snapshot.host_dirs() {
             let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let above = snapshot.layers().iter().rev().filter(|layer| !layer.is_host());
-            let mut lowers: Vec<PathBuf> =
-                above.flat_map(|layer| layer.dirs()).map(|layer| layer.join(&name)).filter(|path| path.is_dir()).collect();
+            let mut lowers: Vec<PathBuf> = above
+                .flat_map(|layer| layer.dirs())
+                .map(|layer| layer.join(&name))
+                .filter(|path| path.is_dir())
+                .collect();
             lowers.push(dir.to_path_buf());
-            let upper = self.stage()?;
+            let upper = self.store.stage()?;
             let work = Staged::new(self.store.session()?.directory("work")?);
             mounts.push(Mount {
                 target: dir.to_path_buf(),
@@ -306,7 +310,9 @@ impl Steps<'_> {
         Ok(Some(match spec.kind {
             MountKind::Bind => {
                 let (source, is_dir) = match &mount.origin {
-                    Some(Origin::Step { node, name }) => self.bind_from_stage(mount, &self.snapshot(*node), name, held)?,
+                    Some(Origin::Step { node, name }) => {
+                        self.bind_from_stage(mount, &self.snapshot(*node), name, held)?
+                    }
                     _ => self.bind_from_context(mount, prepared, held)?,
                 };
                 Mount { target, source, read_only: spec.is_read_only(), is_dir }
@@ -340,7 +346,8 @@ impl Steps<'_> {
     }
 
     fn secret(&self, id: &str, required: bool) -> Result<Option<Vec<u8>>, RunError> {
-        let missing = || RunError::Secret { id: id.to_owned(), source: io::Error::other("it was not given with --secret") };
+        let missing =
+            || RunError::Secret { id: id.to_owned(), source: io::Error::other("it was not given with --secret") };
         let Some(secret) = self.request.secrets.iter().find(|secret| secret.id == id) else {
             return if required { Err(missing()) } else { Ok(None) };
         };
@@ -381,7 +388,7 @@ impl Steps<'_> {
             subpath = subpath.strip_prefix(top).map(Path::to_path_buf).unwrap_or_default();
         }
         if lowers.is_empty() {
-            let empty = self.stage()?;
+            let empty = self.store.stage()?;
             lowers.push(empty.path().to_path_buf());
             held._discarded.push(empty);
         }
@@ -395,7 +402,7 @@ impl Steps<'_> {
         subpath: PathBuf,
         held: &mut Held,
     ) -> Result<MountSource, RunError> {
-        let upper = self.stage()?;
+        let upper = self.store.stage()?;
         let work = Staged::new(self.store.session()?.directory("work")?);
         let source = MountSource::Overlay {
             lowers,
@@ -453,7 +460,7 @@ impl Steps<'_> {
         };
         let mut lowers: Vec<PathBuf> = layer.dirs().to_vec();
         if lowers.is_empty() {
-            let empty = self.stage()?;
+            let empty = self.store.stage()?;
             lowers.push(empty.path().to_path_buf());
             held._discarded.push(empty);
         }
@@ -465,7 +472,7 @@ impl Steps<'_> {
         if let Some(layer) = self.store.layer(tree.id())? {
             return Ok(layer);
         }
-        let staged = self.stage()?;
+        let staged = self.store.stage()?;
         write::write(layout, &[], &|_| true, &|path| self.context.open_file(path), staged.path())?;
         Ok(self.store.commit_layer(&tree, staged, &[])?)
     }
@@ -484,7 +491,8 @@ impl Steps<'_> {
         const MOST_COPIES: usize = 1024;
         let copies = if spec.sharing == Sharing::Private { MOST_COPIES } else { 1 };
         for copy in 0..copies {
-            let path = self.store.directory("caches").join(if copy == 0 { name.clone() } else { format!("{name}.{copy}") });
+            let path =
+                self.store.directory("caches").join(if copy == 0 { name.clone() } else { format!("{name}.{copy}") });
             make_cache(&path, mode, uid, gid)?;
             if spec.sharing == Sharing::Shared {
                 return Ok(path);
@@ -514,7 +522,7 @@ impl Steps<'_> {
     /// The script of a heredoc with `#!`, below `/dev/pipes`.
     fn script(&self, name: &str, content: &str, held: &mut Held) -> Result<Mount, RunError> {
         use std::os::unix::fs::PermissionsExt as _;
-        let dir = self.stage()?;
+        let dir = self.store.stage()?;
         let path = dir.path().join(name);
         fs::write(&path, content).map_err(io_failed("failed to write", &path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
@@ -552,7 +560,9 @@ fn move_host_upper(name: &str, from: &Path, layer: &Path) -> Result<(), RunError
     let to = layer.join(name);
     // The main overlay may hold a bare copy of the directory, never anything in it.
     match fs::remove_dir(&to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_failed("failed to replace", &to)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_failed("failed to replace", &to)(error));
+        }
         _ => {}
     }
     fs::rename(from, &to).map_err(io_failed("failed to move", from))
@@ -628,12 +638,8 @@ mod tests {
         lines.push(Stream::Stderr, b"x\ny");
         lines.push(Stream::Stdout, b"b\nc\nd");
         lines.finish();
-        let expected = [
-            (Stream::Stderr, "x\n"),
-            (Stream::Stdout, "ab\nc\n"),
-            (Stream::Stdout, "d"),
-            (Stream::Stderr, "y"),
-        ];
+        let expected =
+            [(Stream::Stderr, "x\n"), (Stream::Stdout, "ab\nc\n"), (Stream::Stdout, "d"), (Stream::Stderr, "y")];
         assert_eq!(seen, expected.map(|(stream, text)| (stream, text.to_owned())));
     }
 

@@ -5,17 +5,17 @@
 
 use super::bases::Bases;
 use super::context::BuildContext;
-use super::{boxed, copy_step, keys, no_counts, run_step, File};
+use super::{File, boxed, copy_step, keys, no_counts, run_step};
 use crate::api::{BuildError, Cancel, Request};
 use crate::digest::{LayerId, StepId};
 use crate::event::{Counts, Event, Sink, Verdict};
 use crate::graph::NodeId;
-use crate::key::{self, compare, Key};
+use crate::key::{self, Key, compare};
 use crate::plan::{Plan, Step, StepKind};
 use crate::schedule::{self, Work};
 use crate::snapshot::{LookupError, Snapshot};
 use crate::store::{ImageLayerRef, Record, Staged, Store};
-use crate::tree::{disk::DirWriter, Entry, Kind, Mtime, Tree, TreePath};
+use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -50,6 +50,17 @@ pub(crate) enum Input {
     Copy(copy_step::Prepared),
     /// The mounts of a RUN.
     Run(run_step::Prepared),
+}
+
+impl Input {
+    /// The listings of what a step reads.
+    fn trees(&self) -> Box<dyn Iterator<Item = &Tree> + '_> {
+        match self {
+            Input::None => Box::new(std::iter::empty()),
+            Input::Copy(prepared) => Box::new(prepared.read().into_iter()),
+            Input::Run(prepared) => Box::new(prepared.mounted.iter().map(|(_, tree)| tree)),
+        }
+    }
 }
 
 /// A running build's steps.
@@ -213,12 +224,19 @@ impl<'a> Steps<'a> {
         {
             if let Some(layer) = self.store.layer(record.layer).map_err(failed)? {
                 let below = self.parent_done(step);
-                self.succeed(id, step, below.with(layer, record.created_nanos), Verdict::Hit, "same key".to_owned(), 0.0);
+                self.succeed(
+                    id,
+                    step,
+                    below.with(layer, record.created_nanos),
+                    Verdict::Hit,
+                    "same key".to_owned(),
+                    0.0,
+                );
                 return Ok(None);
             }
             gone = true;
         }
-        let (reason, previous) = self.why(step, &key, &ids, gone).map_err(failed)?;
+        let (reason, previous) = self.why(step, &key, &ids, gone, &input).map_err(failed)?;
         Ok(Some(Missed { key, ids, reason, previous, input }))
     }
 
@@ -237,6 +255,7 @@ impl<'a> Steps<'a> {
         key: &Key,
         ids: &[StepId],
         gone: bool,
+        input: &Input,
     ) -> Result<(String, Option<LayerId>), crate::store::StoreError> {
         let mut nearest: Option<(usize, Record)> = None;
         for id in ids {
@@ -257,7 +276,9 @@ impl<'a> Steps<'a> {
             _ if gone => "its layer was pruned".to_owned(),
             None => "first build".to_owned(),
             Some((_, record)) => {
-                let tree = |id| self.store.tree(id).ok().flatten();
+                // The new side's listings are not in the store before the step has run.
+                let tree =
+                    |id| input.trees().find(|tree| tree.id() == id).cloned().or_else(|| self.store.tree(id).ok()?);
                 let all = compare::changes(&record.components, key.components(), &tree);
                 match all.first() {
                     Some(change) => change.words(&|layer| self.maker(step, layer)),
@@ -305,12 +326,16 @@ impl<'a> Steps<'a> {
         Ok(())
     }
 
-    fn settle_workdir(&self, id: NodeId, step: &Step, workdir: &crate::plan::WorkdirStep) -> Result<Option<Missed>, BuildError> {
+    fn settle_workdir(
+        &self,
+        id: NodeId,
+        step: &Step,
+        workdir: &crate::plan::WorkdirStep,
+    ) -> Result<Option<Missed>, BuildError> {
         let snapshot = self.snapshot(step.parent);
         let owner = self.owner(&snapshot, &workdir.user).map_err(|error| self.step_error(step, error))?;
         let path = TreePath::new(&workdir.path);
-        let state =
-            keys::destination_state(&snapshot, &path, true).map_err(|error| self.step_error(step, error))?;
+        let state = keys::destination_state(&snapshot, &path, true).map_err(|error| self.step_error(step, error))?;
         self.look_up(id, step, Key::new("WORKDIR", keys::workdir(workdir, owner, state)), Input::None)
     }
 
@@ -323,7 +348,14 @@ impl<'a> Steps<'a> {
         Ok(run_step::owner_ids(user, passwd.as_deref(), group.as_deref()))
     }
 
-    fn run_workdir(&self, id: NodeId, step: &Step, workdir: &crate::plan::WorkdirStep, missed: Missed, started: Instant) -> Result<(), BuildError> {
+    fn run_workdir(
+        &self,
+        id: NodeId,
+        step: &Step,
+        workdir: &crate::plan::WorkdirStep,
+        missed: Missed,
+        started: Instant,
+    ) -> Result<(), BuildError> {
         let snapshot = self.snapshot(step.parent);
         let fail = |error: LookupError| self.step_error(step, error);
         let (uid, gid) = self.owner(&snapshot, &workdir.user).map_err(fail)?;
@@ -333,9 +365,15 @@ impl<'a> Steps<'a> {
         for path in real.ancestors().into_iter().chain([real.clone()]).filter(|path| !path.is_root()) {
             let kind = Kind::Dir { opaque: false };
             entries.push(match snapshot.lookup(&path).map_err(fail)? {
-                Some(found) if found.file_type == crate::snapshot::Type::Dir => {
-                    Entry { path, kind, mode: found.mode, uid: found.uid, gid: found.gid, xattrs: found.xattrs, mtime: found.mtime }
-                }
+                Some(found) if found.file_type == crate::snapshot::Type::Dir => Entry {
+                    path,
+                    kind,
+                    mode: found.mode,
+                    uid: found.uid,
+                    gid: found.gid,
+                    xattrs: found.xattrs,
+                    mtime: found.mtime,
+                },
                 Some(_) => return Err(fail(LookupError::NotADirectory { path })),
                 None => {
                     makes = true;
@@ -348,7 +386,7 @@ impl<'a> Steps<'a> {
         }
         let tree = Tree::new(entries);
         let store_failed = |error| super::store_error(&self.request.store, error);
-        let staged = self.stage().map_err(store_failed)?;
+        let staged = self.store.stage().map_err(store_failed)?;
         let write = || -> Result<(), crate::tree::disk::Error> {
             let mut writer = DirWriter::new(staged.path())?;
             for entry in tree.entries() {
@@ -358,15 +396,6 @@ impl<'a> Steps<'a> {
         };
         write().map_err(|error| self.step_error(step, error))?;
         self.keep(id, step, missed, &tree, staged, &[], started)
-    }
-
-    /// A fresh directory for a layer, with the mode that a root directory has.
-    pub fn stage(&self) -> Result<Staged, crate::store::StoreError> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.store.session()?.directory("layer")?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-            .map_err(crate::store::io_at("failed to set the mode of", &path))?;
-        Ok(Staged::new(path))
     }
 }
 

@@ -5,7 +5,7 @@
 //! because an overlay would show them otherwise.
 
 use super::select::{Selected, SourceTree};
-use crate::snapshot::{resolve_with, Found, LookupError, Snapshot, Type};
+use crate::snapshot::{Found, LookupError, Snapshot, Type, resolve_with};
 use crate::tree::{Entry, Kind, Mtime, TreePath};
 use kiln_dsl::chmod::Mode;
 use kiln_dsl::ignore::Ignore;
@@ -251,7 +251,9 @@ impl Painter<'_> {
             if skipped.as_ref().is_some_and(|dir| entry.path.starts_with(dir)) {
                 continue;
             }
-            let Some(relative) = entry.path.strip_prefix(&selected.real).filter(|path| !path.is_root()) else { continue };
+            let Some(relative) = entry.path.strip_prefix(&selected.real).filter(|path| !path.is_root()) else {
+                continue;
+            };
             let is_dir = matches!(entry.kind, Kind::Dir { .. });
             if let Some(rules) = self.request.excludes
                 && rules.excluded(relative.as_bytes(), is_dir)
@@ -270,7 +272,12 @@ impl Painter<'_> {
     }
 
     /// Makes the directories above an included path that were themselves excluded.
-    fn ensure_parent(&mut self, selected: &Selected, destination: &TreePath, relative: &TreePath) -> Result<(), LayoutError> {
+    fn ensure_parent(
+        &mut self,
+        selected: &Selected,
+        destination: &TreePath,
+        relative: &TreePath,
+    ) -> Result<(), LayoutError> {
         for dir in relative.ancestors().into_iter().filter(|dir| !dir.is_root()) {
             let path = destination.join(dir.as_bytes());
             if self.by_path.contains_key(&path) {
@@ -343,7 +350,8 @@ impl Painter<'_> {
                 path(a).cmp(&path(b))
             });
             let mut names = names.iter();
-            let Some(to) = names.next().and_then(|&at| self.entries[at].as_ref()).map(|entry| entry.path.clone()) else {
+            let Some(to) = names.next().and_then(|&at| self.entries[at].as_ref()).map(|entry| entry.path.clone())
+            else {
                 continue;
             };
             for &at in names {

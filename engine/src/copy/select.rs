@@ -3,10 +3,11 @@
 //! A pattern without wildcards names one path, whose symbolic links are followed inside the tree; a
 //! pattern with wildcards matches part by part, in path order, and may match nothing. Pure.
 
-use crate::snapshot::{resolve_with, Found, LookupError, Type};
+use crate::snapshot::{Found, LookupError, Type, resolve_with};
 use crate::tree::{Entry, Kind, Tree, TreePath};
 use kiln_dsl::ignore::Ignore;
 use kiln_dsl::pattern::Pattern;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A tree to copy from. Hard links stand as files in it; `links` says which are one file.
@@ -93,17 +94,17 @@ impl SourceTree {
             }
             return Ok(());
         }
-        let matcher = Pattern::parse(&wild).map_err(|error| SelectError::Pattern {
-            pattern: pattern.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let matcher = Pattern::parse(&wild)
+            .map_err(|error| SelectError::Pattern { pattern: pattern.to_owned(), reason: error.to_string() })?;
         let base = self.resolve(&TreePath::new(&fixed))?;
         let mut inside_match: Option<TreePath> = None;
         for entry in self.tree.below(&base) {
             if inside_match.as_ref().is_some_and(|dir| entry.path.starts_with(dir)) {
                 continue;
             }
-            let Some(relative) = entry.path.strip_prefix(&base).filter(|relative| !relative.is_root()) else { continue };
+            let Some(relative) = entry.path.strip_prefix(&base).filter(|relative| !relative.is_root()) else {
+                continue;
+            };
             if !matcher.matches(relative.as_bytes()) {
                 continue;
             }
@@ -123,10 +124,10 @@ impl SourceTree {
 
     /// Everything that copying `selected` reads, by its place in this tree: what the key of the step
     /// is made of. With `without_modes`, modes do not count, because a `--chmod` replaces them.
-    pub fn read_by(&self, selected: &[Selected], excludes: Option<&Ignore>, without_modes: bool) -> Tree {
+    pub fn read_by(&self, selected: &[Selected], excludes: Option<&Ignore>, without_modes: bool) -> Cow<'_, Tree> {
         let whole = selected.len() == 1 && selected[0].real.is_root();
         if whole && excludes.is_none() && !without_modes && self.links.is_empty() {
-            return self.tree.clone();
+            return Cow::Borrowed(&self.tree);
         }
         let mut entries: Vec<Entry> = Vec::new();
         for one in selected {
@@ -144,7 +145,7 @@ impl SourceTree {
                 entries.push(Entry { mode, ..entry.clone() });
             }
         }
-        Tree::new(crate::tree::upper::fold_links(Tree::new(entries).into_entries(), &self.links))
+        Cow::Owned(Tree::new(crate::tree::upper::fold_links(Tree::new(entries).into_entries(), &self.links)))
     }
 }
 
@@ -188,7 +189,15 @@ mod tests {
     use crate::tree::Mtime;
 
     fn entry(path: &str, kind: Kind) -> Entry {
-        Entry { path: TreePath::new(path), kind, mode: 0o644, uid: 0, gid: 0, xattrs: Vec::new(), mtime: Mtime::default() }
+        Entry {
+            path: TreePath::new(path),
+            kind,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            xattrs: Vec::new(),
+            mtime: Mtime::default(),
+        }
     }
 
     fn source() -> SourceTree {

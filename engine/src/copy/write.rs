@@ -72,7 +72,8 @@ pub fn difference<'a>(old: &Tree, new: &'a Tree) -> Option<Vec<&'a Entry>> {
         return None;
     }
     // A file with several names is changed under all of them, or not at all.
-    let touches_link = |entry: &Entry| matches!(&entry.kind, Kind::Hardlink { to } if changed.iter().any(|c| c.path == *to));
+    let touches_link =
+        |entry: &Entry| matches!(&entry.kind, Kind::Hardlink { to } if changed.iter().any(|c| c.path == *to));
     if new.entries().iter().any(touches_link) {
         return None;
     }

@@ -3,11 +3,11 @@
 //! Follows BuildKit's dispatch in what is expanded with which variables and in what the history
 //! says. Pure.
 
+use super::Planner;
 use super::scope::set_in_config;
 use super::stages::{self, StageText};
 use super::state::StageState;
 use super::step::{Base, CopyStep, Origin, RunMount, RunStep, Step, StepKind, WorkdirStep};
-use super::Planner;
 use crate::graph::NodeId;
 use crate::image::config::Healthcheck as HealthcheckConfig;
 use crate::image::history;
@@ -254,9 +254,8 @@ impl Planner<'_> {
             let source = self.done[index].as_ref()?;
             return Some(Origin::Step { node: source.node, name: format!("stage {:?}", self.stages[index].label()) });
         }
-        let later = stages::by_name(self.stages, &name).or_else(|| {
-            name.parse().ok().filter(|&index: &usize| by_number && index < self.stages.len())
-        });
+        let later = stages::by_name(self.stages, &name)
+            .or_else(|| name.parse().ok().filter(|&index: &usize| by_number && index < self.stages.len()));
         if let Some(index) = later {
             let other = &self.stages[index];
             let (message, label) = if index == stage.index {
@@ -390,9 +389,9 @@ impl Planner<'_> {
         let chown = parts.chown.map(|word| self.word(word, state)).filter(|value| !value.is_empty());
         let chmod_text = parts.chmod.map(|word| self.word(word, state)).filter(|value| !value.is_empty());
         let chmod = match (&chmod_text, parts.chmod) {
-            (Some(text), Some(word)) => Mode::parse(text)
-                .map_err(|error| self.error("InvalidChmod", word, error.to_string()))
-                .ok(),
+            (Some(text), Some(word)) => {
+                Mode::parse(text).map_err(|error| self.error("InvalidChmod", word, error.to_string())).ok()
+            }
             _ => None,
         };
         let mut sources = Vec::new();
@@ -445,8 +444,12 @@ impl Planner<'_> {
         flags.extend(chmod_text.iter().map(|value| format!("--chmod={value}")));
         flags.extend(parts.link.then(|| "--link".to_owned()));
         flags.extend(parts.excludes.iter().map(|word| format!("--exclude={}", word.value)));
-        let text =
-            [parts.keyword.to_owned()].into_iter().chain(flags).chain(shown_sources).chain([written]).collect::<Vec<_>>();
+        let text = [parts.keyword.to_owned()]
+            .into_iter()
+            .chain(flags)
+            .chain(shown_sources)
+            .chain([written])
+            .collect::<Vec<_>>();
         let inputs = match &origin {
             Origin::Step { node, .. } => node.iter().copied().collect(),
             Origin::Context => Vec::new(),

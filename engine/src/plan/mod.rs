@@ -101,7 +101,9 @@ pub fn plan(document: &Document, options: &Options, images: &Images) -> Result<P
     let stages = stages::split(document, &globals, &mut problems);
     let target = match &options.target {
         None => stages.len().checked_sub(1),
-        Some(name) => stages::by_name(&stages, name).or_else(|| name.parse().ok().filter(|&index| index < stages.len())),
+        Some(name) => {
+            stages::by_name(&stages, name).or_else(|| name.parse().ok().filter(|&index| index < stages.len()))
+        }
     };
     let Some(target) = target else {
         return Err(PlanError::UnknownTarget { stages: stages.into_iter().filter_map(|stage| stage.name).collect() });

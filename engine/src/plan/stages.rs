@@ -2,8 +2,8 @@
 //!
 //! Pure. Values of ARGs before the first FROM are decided here, because only FROM sees them.
 
-use super::scope::Scope;
 use super::Options;
+use super::scope::Scope;
 use kiln_dsl::ast::{Command, Document, From, Instruction};
 use kiln_dsl::diagnostic::Diagnostic;
 use kiln_dsl::expand::{self, Variables};
@@ -121,7 +121,12 @@ pub fn split<'a>(document: &'a Document, globals: &Scope, problems: &mut Vec<Dia
     stages
 }
 
-fn expand_from(from: &From, escape: char, globals: &Scope, problems: &mut Vec<Diagnostic>) -> (String, Option<Platform>) {
+fn expand_from(
+    from: &From,
+    escape: char,
+    globals: &Scope,
+    problems: &mut Vec<Diagnostic>,
+) -> (String, Option<Platform>) {
     let base = word(&from.image.value, from.image.span, escape, globals, problems).unwrap_or_default();
     if base.is_empty() && problems.is_empty() {
         let message = format!("base name ({}) is empty once its variables are expanded", from.image.value);

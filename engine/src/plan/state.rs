@@ -1,9 +1,9 @@
 //! What the instructions of a stage have added up to so far.
 
-use super::scope::{set_in_config, Scope};
+use super::scope::{Scope, set_in_config};
 use super::step::{Base, Target};
 use crate::graph::NodeId;
-use crate::image::config::{History, ImageConfig, DEFAULT_PATH, HISTORY_COMMENT};
+use crate::image::config::{DEFAULT_PATH, HISTORY_COMMENT, History, ImageConfig};
 use kiln_dsl::expand::Variables as _;
 use kiln_dsl::platform::Platform;
 
@@ -98,12 +98,6 @@ impl StageState {
         for (name, value) in labels {
             self.config.config.labels.insert(name.clone(), value.clone());
         }
-        Target {
-            node: self.node,
-            config: self.config,
-            made_by: self.made_by,
-            base: self.base,
-            platform: self.platform,
-        }
+        Target { node: self.node, config: self.config, made_by: self.made_by, base: self.base, platform: self.platform }
     }
 }

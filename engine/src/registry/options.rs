@@ -16,7 +16,7 @@ pub struct Mirror {
 }
 
 /// What a client is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Asked in this order, then the registry itself.
     pub mirrors: Vec<Mirror>,

@@ -8,7 +8,6 @@
 //! `upper`, writable bind mounts and what a [`Stubs`] value is asked to write.
 
 mod bpf;
-mod cancel;
 mod caps;
 mod child;
 mod error;
@@ -30,7 +29,7 @@ mod users;
 #[cfg(test)]
 mod tests;
 
-pub use cancel::Cancel;
+pub use crate::cancel::Cancel;
 pub use error::{Action, Error};
 pub use launch::DEFAULT_PATH;
 pub use overlay::overlay_mount;

@@ -291,7 +291,7 @@ impl Builder<'_> {
         let creatable = |mount: &Mount| !(mount.read_only && matches!(mount.source, MountSource::Bind { .. }));
         let made = earlier.iter().map(|mount| (TreePath::new(mount.target.as_os_str().as_bytes()), creatable(mount)));
         let own = [("proc", false), ("sys", false), ("dev", true), ("dev/shm", true)];
-        let all = own.map(|(path, creatable)| (TreePath::new(path), creatable)).into_iter().chain(made);
+        let mut all = own.map(|(path, creatable)| (TreePath::new(path), creatable)).into_iter().chain(made);
         let below = |(path, _): &(TreePath, bool)| path != target && target.starts_with(path);
         let Some((outer, true)) = all.rfind(below) else { return Ok(()) };
         let Some(rest) = target.strip_prefix(&outer) else { return Ok(()) };

@@ -1,6 +1,5 @@
 //! The builder's side of one execution: starts it, passes on what it prints, stops it, and says how it ended.
 
-use super::cancel::Cancel;
 use super::child::Child;
 use super::error::{Action, Error};
 use super::host::Host;
@@ -9,6 +8,7 @@ use super::program::{Program, compile};
 use super::report::{MESSAGE_BYTES, Report, Stage};
 use super::spec::{Exit, Network, Spec};
 use super::sys::{self, Side};
+use crate::cancel::Cancel;
 use crate::event::Stream;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;

@@ -4,7 +4,7 @@
 //! takes from what lies below it; such a tar is known again only above the same layers. Knows nothing of
 //! registries, compression or images.
 
-use super::{Staged, Store, StoreError};
+use super::{Store, StoreError};
 use crate::digest::{LayerId, Sha256};
 use crate::tree::unpack::{self, Lower};
 use crate::tree::{Entry, Tree, TreePath};
@@ -79,7 +79,7 @@ impl Store {
         expected: Option<Sha256>,
         below: Below<'_>,
     ) -> Result<Adopted, AdoptError> {
-        let staged = Staged::new(self.session()?.directory("layer")?);
+        let staged = self.stage()?;
         let lower = Watched { lower: below.lower, asked: Cell::new(false) };
         let mut tar = Hashed { inner: tar, hasher: sha2::Sha256::new() };
         let tree = Tree::new(unpack::unpack(&mut tar, staged.path(), &lower)?);

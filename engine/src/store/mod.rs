@@ -145,6 +145,15 @@ impl Store {
         Ok(self.session.get().expect("set above, under the lock"))
     }
 
+    /// A fresh directory for a layer, with the mode that a root directory has.
+    pub fn stage(&self) -> Result<Staged, StoreError> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.session()?.directory("layer")?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .map_err(io_at("failed to set the mode of", &path))?;
+        Ok(Staged::new(path))
+    }
+
     /// The layer with this identity, if the store has it.
     pub fn layer(&self, id: LayerId) -> Result<Option<Arc<Layer>>, StoreError> {
         let Some(meta) = self.db.layer(id)? else { return Ok(None) };

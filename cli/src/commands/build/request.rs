@@ -7,7 +7,8 @@ use crate::environment::{self, Environment};
 use crate::failure::UsageError;
 use crate::session::Session;
 use crate::text::quantity;
-use kiln_engine::api::{Context, NetworkMode, Output, Registry, Request, Secret};
+use kiln_engine::api::{Context, NetworkMode, Output, Request, Secret};
+use kiln_engine::registry::Options;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -70,13 +71,18 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         shm_size: args.shm_size.as_deref().map(shm_size).transpose()?,
         source_date_epoch: source_date_epoch(environment)?,
         want_image_id: wants_id,
-        registry: Registry {
-            mirror: environment.text(environment::KILN_REGISTRY_MIRROR),
-            docker_config: environment.docker_config(),
-        },
+        registry: registry(environment)?,
         store: environment.store().ok_or(UsageError::NoStore)?,
     };
     Ok(Meaning { request, mode, iidfile: args.iidfile, metadata_file: args.metadata_file })
+}
+
+fn registry(environment: &Environment) -> Result<Options, UsageError> {
+    Options::from_environment(|name| environment.text(name)).map_err(|error| UsageError::Variable {
+        name: environment::KILN_REGISTRY_MIRROR,
+        value: environment.text(environment::KILN_REGISTRY_MIRROR).unwrap_or_default(),
+        reason: error.to_string(),
+    })
 }
 
 fn mode(args: &Args, session: &Session<'_>) -> Result<Mode, UsageError> {
