@@ -43,12 +43,25 @@ impl Prepared {
     }
 }
 
-/// What a COPY made.
+/// What a selection adds to a key, and the names that it puts directly into the destination.
+type Selection = (Component, Vec<Vec<u8>>);
+
+/// The layers that an earlier execution's directory consists of, and the paths that they lack.
+type Delta = (Vec<LayerId>, HashSet<TreePath>);
+
+/// What an executed step made.
 pub(crate) struct Made {
     pub tree: Tree,
     pub staged: Staged,
     /// The layers whose directories the staged one is a difference to.
     pub below: Vec<LayerId>,
+}
+
+impl Made {
+    /// A layer whose staged directory holds all of it.
+    pub fn whole(tree: Tree, staged: Staged) -> Self {
+        Made { tree, staged, below: Vec::new() }
+    }
 }
 
 /// Why a COPY could not be done, beside what the sources lack.
@@ -109,12 +122,13 @@ impl Steps<'_> {
             }
             None => None,
         };
-        let excludes = match copy.excludes.is_empty() {
-            true => None,
-            false => Some(Ignore::from_patterns(copy.excludes.iter().map(String::as_str)).map_err(|error| {
-                fail(CopyError::Exclude { pattern: error.pattern.clone(), reason: error.reason.to_string() })
-            })?),
-        };
+        let excludes =
+            match copy.excludes.is_empty() {
+                true => None,
+                false => Some(Ignore::from_patterns(copy.excludes.iter().map(String::as_str)).map_err(|error| {
+                    fail(CopyError::Exclude { pattern: error.pattern.clone(), reason: error.reason })
+                })?),
+            };
         let mut prepared = Prepared { source: None, selected: Vec::new(), read: None, memo: None, owner, excludes };
         let destination = TreePath::new(&copy.destination);
         let mut state = keys::destination_state(&below, &destination, true).map_err(|error| fail(error.into()))?;
@@ -151,11 +165,7 @@ impl Steps<'_> {
 
     /// The selection's digest where it follows from a snapshot's digest alone and was found before.
     /// Its top-level names come with it.
-    fn remembered_selection(
-        &self,
-        copy: &CopyStep,
-        prepared: &mut Prepared,
-    ) -> Result<Option<(Component, Vec<Vec<u8>>)>, CopyError> {
+    fn remembered_selection(&self, copy: &CopyStep, prepared: &mut Prepared) -> Result<Option<Selection>, CopyError> {
         let Origin::Step { node, .. } = &copy.origin else { return Ok(None) };
         let mut hasher = blake3::Hasher::new_derive_key("kiln selection v1");
         hasher.update(self.snapshot(*node).id().as_bytes());
@@ -297,11 +307,7 @@ impl Steps<'_> {
 
     /// The layers that an earlier execution's directory consists of, and the paths that it lacks; `None`
     /// where everything is better written again.
-    fn delta(
-        &self,
-        tree: &Tree,
-        previous: Option<LayerId>,
-    ) -> Result<Option<(Vec<LayerId>, HashSet<TreePath>)>, crate::store::StoreError> {
+    fn delta(&self, tree: &Tree, previous: Option<LayerId>) -> Result<Option<Delta>, crate::store::StoreError> {
         /// So many directories may make one layer: each costs every look-up in an overlay a little.
         const MOST_PARTS: usize = 8;
         let Some(previous) = previous else { return Ok(None) };

@@ -85,7 +85,10 @@ fn io_failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Run
 }
 
 /// The image's passwd and group files; `None` for one that is not there.
-pub(crate) fn account_files(snapshot: &Snapshot) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), LookupError> {
+pub(crate) type AccountFiles = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Reads the image's passwd and group files.
+pub(crate) fn account_files(snapshot: &Snapshot) -> Result<AccountFiles, LookupError> {
     let read = |path: &str| snapshot.read(&TreePath::new(path), ACCOUNT_FILE_MAX_BYTES);
     Ok((read("etc/passwd")?, read("etc/group")?))
 }
@@ -169,7 +172,7 @@ impl Steps<'_> {
         &self,
         step: &Step,
         run: &RunStep,
-        prepared: Prepared,
+        prepared: &Prepared,
     ) -> Result<(Tree, Staged), BuildError> {
         let shown = &self.plan.shown[step.shown];
         let outcome = self.run_in_sandbox(step, run, prepared);
@@ -190,7 +193,7 @@ impl Steps<'_> {
         &self,
         step: &Step,
         run: &RunStep,
-        prepared: Prepared,
+        prepared: &Prepared,
     ) -> Result<(sandbox::Exit, Tree, Staged), RunError> {
         let snapshot = self.snapshot(step.parent);
         let session = self.store.session()?;
@@ -212,7 +215,7 @@ impl Steps<'_> {
         }
         let mut mounts = self.host_mounts(&snapshot, &mut held)?;
         for (index, mount) in run.mounts.iter().enumerate() {
-            mounts.extend(self.mount(mount, index, &prepared, &mut env, &mut held)?);
+            mounts.extend(self.mount(mount, index, prepared, &mut env, &mut held)?);
         }
         if let Some((name, content)) = &run.script {
             mounts.push(self.script(name, content, &mut held)?);

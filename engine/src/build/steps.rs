@@ -5,6 +5,7 @@
 
 use super::bases::Bases;
 use super::context::BuildContext;
+use super::copy_step::Made;
 use super::{File, boxed, copy_step, keys, no_counts, run_step};
 use crate::api::{BuildError, Cancel, Request};
 use crate::digest::{LayerId, StepId};
@@ -14,7 +15,7 @@ use crate::key::{self, Key, compare};
 use crate::plan::{Plan, Step, StepKind};
 use crate::schedule::{self, Work};
 use crate::snapshot::{LookupError, Snapshot};
-use crate::store::{ImageLayerRef, Record, Staged, Store};
+use crate::store::{ImageLayerRef, Record, Store};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
 use std::collections::HashMap;
 use std::path::Path;
@@ -202,7 +203,7 @@ impl<'a> Steps<'a> {
     }
 
     fn no_cache(&self, step: &Step) -> bool {
-        self.request.no_cache || self.request.no_cache_filter.iter().any(|name| *name == step.stage)
+        self.request.no_cache || self.request.no_cache_filter.contains(&step.stage)
     }
 
     /// The two names of a step across builds: by its text, and by its place.
@@ -298,18 +299,9 @@ impl<'a> Steps<'a> {
     }
 
     /// Keeps what an execution made, and says so.
-    fn keep(
-        &self,
-        id: NodeId,
-        step: &Step,
-        missed: Missed,
-        tree: &Tree,
-        staged: Staged,
-        below: &[LayerId],
-        started: Instant,
-    ) -> Result<(), BuildError> {
+    fn keep(&self, id: NodeId, step: &Step, missed: Missed, made: Made, started: Instant) -> Result<(), BuildError> {
         let failed = |error| super::store_error(&self.request.store, error);
-        let layer = self.store.commit_layer(tree, staged, below).map_err(failed)?;
+        let layer = self.store.commit_layer(&made.tree, made.staged, &made.below).map_err(failed)?;
         let created_nanos = nanos_now();
         let record = Record {
             components: missed.key.components().to_vec(),
@@ -362,7 +354,7 @@ impl<'a> Steps<'a> {
         let real = snapshot.resolve(&TreePath::new(&workdir.path), true).map_err(fail)?;
         let mut entries: Vec<Entry> = Vec::new();
         let mut makes = false;
-        for path in real.ancestors().into_iter().chain([real.clone()]).filter(|path| !path.is_root()) {
+        for path in real.ancestors().into_iter().chain([real]).filter(|path| !path.is_root()) {
             let kind = Kind::Dir { opaque: false };
             entries.push(match snapshot.lookup(&path).map_err(fail)? {
                 Some(found) if found.file_type == crate::snapshot::Type::Dir => Entry {
@@ -395,7 +387,7 @@ impl<'a> Steps<'a> {
             writer.finish()
         };
         write().map_err(|error| self.step_error(step, error))?;
-        self.keep(id, step, missed, &tree, staged, &[], started)
+        self.keep(id, step, missed, Made::whole(tree, staged), started)
     }
 }
 
@@ -461,10 +453,10 @@ impl Work<Step> for Steps<'_> {
             (StepKind::Workdir(workdir), _) => self.run_workdir(id, step, workdir, missed, started),
             (StepKind::Copy(copy), Input::Copy(prepared)) => self
                 .run_copy(step, copy, &prepared, missed.previous)
-                .and_then(|made| self.keep(id, step, missed, &made.tree, made.staged, &made.below, started)),
+                .and_then(|made| self.keep(id, step, missed, made, started)),
             (StepKind::Run(run), Input::Run(prepared)) => self
-                .run_command(step, run, prepared)
-                .and_then(|(tree, staged)| self.keep(id, step, missed, &tree, staged, &[], started)),
+                .run_command(step, run, &prepared)
+                .and_then(|(tree, staged)| self.keep(id, step, missed, Made::whole(tree, staged), started)),
             (StepKind::Copy(_) | StepKind::Run(_), _) => unreachable!("settling a step gives the input of its kind"),
         };
         if let Err(error) = &result {

@@ -179,8 +179,8 @@ pub fn has_wildcard(part: &str) -> bool {
 /// `None` where it can reach anything.
 pub fn first_part(pattern: &str) -> Option<TreePath> {
     let path = TreePath::new(split_wildcards(pattern).0);
-    let first = path.parts().next().map(TreePath::new);
-    first
+
+    path.parts().next().map(TreePath::new)
 }
 
 #[cfg(test)]

@@ -211,9 +211,9 @@ mod tests {
             path: TreePath::new("a/l"),
             kind: Kind::Symlink { target: b"f".as_slice().into() },
             xattrs: Vec::new(),
-            ..file.clone()
+            ..file
         };
-        let gone = Entry { path: TreePath::new("b"), kind: Kind::Whiteout, xattrs: Vec::new(), ..file.clone() };
+        let gone = Entry { path: TreePath::new("b"), kind: Kind::Whiteout, xattrs: Vec::new(), ..file };
         Tree::new(vec![file, link, gone])
     }
 
