@@ -3,6 +3,8 @@
 //!
 //! Nothing else may be in this program: what a host allows is asked once a process.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test's failure is a panic, and its skip a line")]
+
 use kiln_engine::{event, sandbox, tree};
 use sandbox::{Error, Exit, Identity, Ids, Mount, MountSource, Network, Warning, enter_user_namespace};
 use std::io::{Read as _, Write as _};
