@@ -61,7 +61,7 @@ pub struct Heredoc {
     /// The word that ends it, quotes removed.
     pub name: String,
     /// The descriptor before `<<`; 0 unless written.
-    pub descriptor: u32,
+    pub descriptor: u64,
     /// Whether variables in the body are expanded (no part of the word was quoted).
     pub expand: bool,
     /// Whether it was written `<<-`, which strips leading tabs.

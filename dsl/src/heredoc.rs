@@ -14,7 +14,7 @@ use nom::{IResult, Parser};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     pub name: String,
-    pub descriptor: u32,
+    pub descriptor: u64,
     pub expand: bool,
     pub chomp: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) fn parse(word: &str) -> Option<Head> {
         expand: quotes(&unquoted) == quotes(&raw),
         name: unquoted,
         // Go's parser clamps a number that is too large.
-        descriptor: if digits.is_empty() { 0 } else { digits.parse().unwrap_or(u32::MAX) },
+        descriptor: if digits.is_empty() { 0 } else { digits.parse().unwrap_or(u64::MAX) },
         chomp: dash.is_some(),
     })
 }
@@ -54,7 +54,7 @@ pub(crate) fn chomp(content: &str) -> String {
 mod tests {
     use super::*;
 
-    fn head(name: &str, descriptor: u32, expand: bool, chomp: bool) -> Head {
+    fn head(name: &str, descriptor: u64, expand: bool, chomp: bool) -> Head {
         Head { name: name.into(), descriptor, expand, chomp }
     }
 

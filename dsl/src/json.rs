@@ -1,8 +1,8 @@
 //! JSON as the exec forms need it: an array of strings, with the one distinction that matters.
 //!
 //! `["a"]` is an exec form, `['a']` is no JSON and falls back to the shell form, `["a", 1]` is JSON and an error.
-//! Accepts exactly RFC 8259 as Go's decoder does (lone surrogates become U+FFFD). Nesting costs a stack on the
-//! heap, never the call stack.
+//! Accepts exactly RFC 8259 as Go's decoder does (lone surrogates become U+FFFD), and tells where text follows the
+//! array: what that makes of it is the caller's choice. Nesting costs a stack on the heap, never the call stack.
 
 use nom::bytes::complete::{tag, take_while};
 use nom::character::complete::{char, digit0, one_of, satisfy};
@@ -15,9 +15,9 @@ const MAX_DEPTH: usize = 10_000;
 
 /// What an argument is when read as a JSON array.
 pub(crate) enum Array {
-    /// An array of strings, each with its byte range in the text, quotes included.
-    Strings(Vec<(String, usize, usize)>),
-    /// A valid array that holds something else.
+    /// An array of strings, each with its byte range in the text, quotes included, and where the array ends.
+    Strings(Vec<(String, usize, usize)>, usize),
+    /// A valid array that holds something else, and nothing behind it.
     NotStrings,
     /// No JSON array at all.
     NotJson,
@@ -42,15 +42,16 @@ pub(crate) fn array(text: &str) -> Array {
             }
         }
     };
-    let Some(starts) = scan(start, &mut on_value) else { return Array::NotJson };
+    let Some((starts, rest)) = scan(start, &mut on_value) else { return Array::NotJson };
     match strings {
-        None => Array::NotStrings,
+        None if rest.trim().is_empty() => Array::NotStrings,
+        None => Array::NotJson,
         Some(mut list) => {
             let shift = text.len() - start.len();
             for (item, begin) in list.iter_mut().zip(starts) {
                 item.1 = begin + shift;
             }
-            Array::Strings(list)
+            Array::Strings(list, text.len() - rest.len())
         }
     }
 }
@@ -71,8 +72,8 @@ pub(crate) fn string_member(text: &str, name: &str) -> Option<String> {
             }
         }
     };
-    scan(start, &mut on_value)?;
-    found
+    let (_, rest) = scan(start, &mut on_value)?;
+    if blanks(rest).is_empty() { found } else { None }
 }
 
 /// What the scanner meets: a string with what follows it, or anything else that is complete at its depth.
@@ -81,9 +82,9 @@ enum Value<'a> {
     Other,
 }
 
-/// Checks that `text` is one JSON value and reports the values (and keys) at each depth. Gives back the offsets at
-/// which the strings of depth 1 begin.
-fn scan<'a>(text: &'a str, on_value: &mut dyn FnMut(usize, Value<'a>)) -> Option<Vec<usize>> {
+/// Checks that `text` begins with an array or object and reports the values (and keys) at each depth. Gives back the
+/// offsets at which the strings of depth 1 begin, and what follows the value.
+fn scan<'a>(text: &'a str, on_value: &mut dyn FnMut(usize, Value<'a>)) -> Option<(Vec<usize>, &'a str)> {
     #[derive(Clone, Copy, PartialEq)]
     enum Open {
         Array,
@@ -103,8 +104,11 @@ fn scan<'a>(text: &'a str, on_value: &mut dyn FnMut(usize, Value<'a>)) -> Option
     let mut rest = blanks(text);
     loop {
         let depth = stack.len();
+        if depth == 0 && expect == Expect::CommaOrEnd {
+            return Some((starts, rest));
+        }
         let mut chars = rest.chars();
-        let Some(c) = chars.next() else { return (expect == Expect::CommaOrEnd && stack.is_empty()).then_some(starts) };
+        let c = chars.next()?;
         match (expect, c) {
             (Expect::CommaOrEnd | Expect::Value(true), ']') if stack.last() == Some(&Open::Array) => {
                 stack.pop();
@@ -145,7 +149,9 @@ fn scan<'a>(text: &'a str, on_value: &mut dyn FnMut(usize, Value<'a>)) -> Option
             }
             _ => return None,
         }
-        rest = blanks(rest);
+        if !stack.is_empty() {
+            rest = blanks(rest);
+        }
     }
 }
 
@@ -210,13 +216,13 @@ mod tests {
 
     fn strings(text: &str) -> Option<Vec<String>> {
         match array(text) {
-            Array::Strings(list) => {
+            Array::Strings(list, end) if text[end..].trim().is_empty() => {
                 for (_, start, end) in &list {
                     assert!(text[*start..*end].starts_with('"') && text[*start..*end].ends_with('"'));
                 }
                 Some(list.into_iter().map(|item| item.0).collect())
             }
-            Array::NotStrings | Array::NotJson => None,
+            _ => None,
         }
     }
 
@@ -229,11 +235,19 @@ mod tests {
 
     #[test]
     fn what_is_no_json_differs_from_json_of_another_shape() {
-        for text in ["[", "['a']", r#"["a",]"#, r#"["a"] x"#, r#"["a\x"]"#, "[01]", "[\"a\nb\"]", "a", "[+1]"] {
+        for text in ["[", "['a']", r#"["a",]"#, "[1] x", r#"["a\x"]"#, "[01]", "[\"a\nb\"]", "a", "[+1]"] {
             assert!(matches!(array(text), Array::NotJson), "{text}");
         }
         for text in ["[1]", "[null]", r#"["a", ["b"]]"#, r#"[{"a": [1.5e-3, true]}]"#, r#"["a", {}]"#] {
             assert!(matches!(array(text), Array::NotStrings), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_follows_an_array_is_found() {
+        for (text, rest) in [(r#"["a"] x"#, " x"), (r#" ["a", "b"]]"#, "]"), (r#"["a"]  "#, "  "), ("[]#", "#")] {
+            let Array::Strings(_, end) = array(text) else { panic!("{text}") };
+            assert_eq!(&text[end..], rest);
         }
     }
 

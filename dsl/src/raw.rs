@@ -27,6 +27,8 @@ pub(crate) struct Node {
     pub flags: Vec<Word>,
     pub values: Vec<Word>,
     pub json: bool,
+    /// Text behind the JSON array, which counts for nothing.
+    pub behind_array: Option<Span>,
     /// `ENV key value`, without `=`.
     pub legacy: bool,
     /// What ONBUILD holds.
@@ -137,6 +139,22 @@ fn near_miss(content: &str, name: &str) -> Option<usize> {
     None
 }
 
+fn is_ascii_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
+}
+
+/// Whether an array and what follows it are a shell's test: `[ "$X" ] && make`.
+///
+/// BuildKit dropped the text behind an array up to 0.14 and takes the whole for a shell form since. Each of the two
+/// makes nonsense of what was written for the other; only a test with an operator behind it can run as a shell form.
+fn is_shell_test(array: &str, rest: &str) -> bool {
+    let inner = array.trim().strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or_default();
+    inner.starts_with(is_ascii_blank)
+        && inner.ends_with(is_ascii_blank)
+        && !inner.trim().is_empty()
+        && (rest.starts_with(['&', '|', ';']))
+}
+
 /// What is needed to make nodes of a logical line.
 struct LineReader<'l> {
     text: &'l str,
@@ -170,6 +188,7 @@ impl LineReader<'_> {
             flags: flags.into_iter().map(|flag| self.word(flag)).collect(),
             values: Vec::new(),
             json: false,
+            behind_array: None,
             legacy: false,
             trigger: None,
             heredocs: Vec::new(),
@@ -192,8 +211,9 @@ impl LineReader<'_> {
             }
             Keyword::Healthcheck => {
                 let text = &self.text[args.clone()];
-                let end = text.find(char::is_whitespace).unwrap_or(text.len());
-                let command = split::trimmed(self.text, args.start + end..args.end);
+                // Only the blanks of ASCII part the type from its command.
+                let end = text.find(is_ascii_blank).unwrap_or(text.len());
+                let command = args.end - text[end..].trim_start_matches(is_ascii_blank).len()..args.end;
                 self.whole(&mut node, args.start..args.start + end);
                 if !self.json(&mut node, &command)? {
                     self.whole(&mut node, command);
@@ -203,7 +223,8 @@ impl LineReader<'_> {
             Keyword::Maintainer | Keyword::StopSignal | Keyword::User | Keyword::Workdir => self.whole(&mut node, args),
             Keyword::Arg => self.words(&mut node, split::quoted(self.text, args, self.escape)),
             Keyword::Env | Keyword::Label => self.assignments(&mut node, kind, args)?,
-            Keyword::OnBuild if args.is_empty() || nested => {}
+            Keyword::OnBuild if args.is_empty() => {}
+            Keyword::OnBuild if nested => node.values = vec![self.word((String::new(), args.start..args.start))],
             Keyword::OnBuild => node.trigger = Some(Box::new(self.node(args, true)?)),
         }
         Ok(node)
@@ -230,7 +251,14 @@ impl LineReader<'_> {
                     .error("JsonNotStrings", args, message.to_owned())
                     .with_help("put each item in double quotes, or write the command without brackets"))
             }
-            Array::Strings(items) => {
+            Array::Strings(items, end) => {
+                let rest = split::trimmed(self.text, args.start + end..args.end);
+                if !rest.is_empty() {
+                    if is_shell_test(&self.text[args.start..args.start + end], &self.text[rest.clone()]) {
+                        return Ok(false);
+                    }
+                    node.behind_array = Some(self.map.span(rest.start, rest.end));
+                }
                 node.json = true;
                 let pieces = items.into_iter().map(|(text, from, to)| (text, args.start + from..args.start + to));
                 self.words(node, pieces.collect());

@@ -43,8 +43,10 @@ pub struct RawInstruction {
     pub sub: Option<String>,
     /// Whether the arguments (the trigger's for ONBUILD) are a JSON array.
     pub json: bool,
-    /// The flags (the trigger's for ONBUILD), unquoted.
+    /// The flags, unquoted; for ONBUILD its own.
     pub flags: Vec<String>,
+    /// The flags of ONBUILD's trigger, unquoted.
+    pub sub_flags: Vec<String>,
     /// The arguments (the trigger's for ONBUILD); keys and values of ENV and LABEL alternate.
     pub value: Vec<String>,
     /// Whether ENV or LABEL was written without `=`.
@@ -75,9 +77,10 @@ pub fn parse_raw(text: &str) -> RawParsed {
         let sub = node.trigger.as_ref().map(|trigger| trigger.keyword.value.clone());
         let (heredocs, first_line, last_line) = (node.heredocs, node.first_line, node.last_line);
         let cmd = node.keyword.value;
-        let (json, legacy, flags, values) = match node.trigger {
+        let flags = node.flags;
+        let (json, legacy, sub_flags, values) = match node.trigger {
             Some(inner) => (inner.json, inner.legacy, inner.flags, inner.values),
-            None => (node.json, node.legacy, node.flags, node.values),
+            None => (node.json, node.legacy, Vec::new(), node.values),
         };
         let texts = |words: Vec<crate::ast::Word>| words.into_iter().map(|word| word.value).collect();
         RawInstruction {
@@ -85,6 +88,7 @@ pub fn parse_raw(text: &str) -> RawParsed {
             sub,
             json,
             flags: texts(flags),
+            sub_flags: texts(sub_flags),
             value: texts(values),
             legacy,
             first_line,
@@ -169,6 +173,12 @@ fn instruction(mut node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Inst
         });
         return None;
     };
+    if let Some(span) = node.behind_array {
+        let message = format!("text behind the JSON array of {kind} is ignored");
+        diagnostics.push(Diagnostic::warning("TextBehindArray", span, message).with_help(
+            "remove it: Docker from 27 on takes such a line for a shell form; a comment needs its own line",
+        ));
+    }
     if kind == Keyword::OnBuild {
         let command = onbuild::onbuild(&mut node, diagnostics).map(Command::OnBuild)?;
         let heredocs = chomped(std::mem::take(&mut node.heredocs));
