@@ -31,7 +31,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, session: &Session<'_>) -> E
         Ok(exit) => exit,
         Err(failure) => {
             if !failure.is_reader_gone() {
-                session.err.write_or_forget(report::failure(&failure, session.look()).as_bytes());
+                let mut text = report::failure(&failure, session.look());
+                if let (Failure::Build(_), Some(identity)) = (&failure, session.identity.get()) {
+                    text.push_str(&report::notes(identity));
+                }
+                session.err.write_or_forget(text.as_bytes());
             }
             failure.exit()
         }

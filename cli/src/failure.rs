@@ -4,6 +4,7 @@
 
 use crate::exit::Exit;
 use kiln_engine::api::{BuildError, ManageError};
+use kiln_engine::sandbox::NamespaceError;
 use std::io;
 use thiserror::Error;
 
@@ -30,6 +31,9 @@ pub enum Failure {
     /// Signals cannot be handled.
     #[error("failed to set up the handling of Ctrl-C")]
     Signals(#[source] io::Error),
+    /// An ordinary user cannot be given what running steps needs.
+    #[error("failed to become root in a user namespace")]
+    Namespace(#[source] NamespaceError),
 }
 
 /// What is wrong with what was typed, or with a variable that stands for it.
@@ -115,6 +119,7 @@ impl Failure {
             Failure::Usage(usage) => usage.advice(),
             Failure::Build(build) => build.advice(),
             Failure::Manage(manage) => manage.advice(),
+            Failure::Namespace(error) => Some(error.help().to_owned()),
             Failure::Write { .. } | Failure::Signals(_) => None,
         }
     }

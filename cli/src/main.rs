@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         measure: sys::terminal_size,
         catch_interrupts: sys::catch_interrupts,
+        become_root: kiln_engine::sandbox::enter_user_namespace,
+        identity: std::cell::OnceCell::new(),
     };
     ExitCode::from(app::run(std::env::args_os(), &session).code())
 }

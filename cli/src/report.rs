@@ -9,6 +9,7 @@ use crate::streams::Stream;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::span::Span;
 use kiln_engine::api::BuildError;
+use kiln_engine::sandbox::Identity;
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode, ThemeCharacters, ThemeStyles,
 };
@@ -77,6 +78,12 @@ pub fn failure(failure: &Failure, look: Look) -> String {
         let _infallible = writeln!(out, "help: {advice}");
     }
     out
+}
+
+/// What works less well for this user than for root, to be said where a build failed.
+pub fn notes(identity: &Identity) -> String {
+    let note = |warning: &kiln_engine::sandbox::Warning| format!("note: {warning}\nhelp: {}\n", warning.help());
+    identity.warnings.iter().map(note).collect()
 }
 
 /// One finding in a file.

@@ -9,6 +9,8 @@ use crate::render::tty::Measure;
 use crate::report::Look;
 use crate::streams::Stream;
 use kiln_engine::api::Cancel;
+use kiln_engine::sandbox::{Identity, NamespaceError};
+use std::cell::OnceCell;
 use std::io;
 use std::path::PathBuf;
 
@@ -30,12 +32,25 @@ pub struct Session<'a> {
     pub measure: Measure,
     /// Makes the handle that Ctrl-C uses from then on.
     pub catch_interrupts: fn() -> io::Result<Cancel>,
+    /// Makes the process fit to run steps and to own their files; only before the first thread.
+    pub become_root: fn() -> Result<Identity, NamespaceError>,
+    /// What that came to, once it was done.
+    pub identity: OnceCell<Identity>,
 }
 
 impl Session<'_> {
     /// Writes data to standard output.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         self.out.write(text.as_bytes()).map_err(Failure::stdout)
+    }
+
+    /// Makes the process fit for the store: an ordinary user becomes root of a user namespace.
+    pub fn enter(&self) -> Result<(), Failure> {
+        if self.identity.get().is_none() {
+            let identity = (self.become_root)().map_err(Failure::Namespace)?;
+            self.identity.get_or_init(|| identity);
+        }
+        Ok(())
     }
 
     /// The store's directory.

@@ -198,6 +198,10 @@ fn shown<'a>(
         now: NOW,
         measure: || Size { columns: 80, rows: 24 },
         catch_interrupts: Cancel::new,
+        become_root: || {
+            Ok(kiln_engine::sandbox::Identity { rootless: false, mapped_ids: u32::MAX, warnings: Vec::new() })
+        },
+        identity: std::cell::OnceCell::new(),
     };
     let args = std::iter::once("kiln").chain(args).map(OsString::from);
     let exit = app::run(args, &session);

@@ -1,20 +1,55 @@
 //! Steps run by an ordinary user. Each test forks, because only a process with one thread may enter a
 //! user namespace; the copy becomes that user and tells over a pipe what it saw.
 //!
-//! Nothing else may be in this program: what a host allows is asked once a process.
+//! The tests are run by this program itself, one after the other on its only thread: a copy that is made
+//! beside another thread inherits whatever locks that one holds, and waits for them for ever. Nothing else
+//! may be in this program: what a host allows is asked once a process.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test's failure is a panic, and its skip a line")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test's failure is a panic, and its skip a line"
+)]
 
 use kiln_engine::{event, sandbox, tree};
+use libtest_mimic::{Arguments, Trial};
 use sandbox::{Error, Exit, Identity, Ids, Mount, MountSource, Network, Warning, enter_user_namespace};
 use std::io::{Read as _, Write as _};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use world::{World, directory, skip};
 
 #[expect(dead_code, reason = "shared with the tests that run as root, which use all of it")]
 #[path = "../src/sandbox/tests/world.rs"]
 mod world;
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let test = |name: &str, body: fn()| {
+        Trial::test(name, move || {
+            body();
+            Ok(())
+        })
+    };
+    let tests = vec![
+        test("a_user_without_subordinate_ids_is_root_of_one_id", a_user_without_subordinate_ids_is_root_of_one_id),
+        test("an_id_that_is_not_mapped_is_named", an_id_that_is_not_mapped_is_named),
+        test("a_step_leaves_the_same_layer_as_roots_does", a_step_leaves_the_same_layer_as_roots_does),
+        test(
+            "devices_kernel_files_secrets_and_mounts_are_as_for_root",
+            devices_kernel_files_secrets_and_mounts_are_as_for_root,
+        ),
+        test(
+            "a_user_with_subordinate_ids_can_run_steps_as_others",
+            a_user_with_subordinate_ids_can_run_steps_as_others,
+        ),
+        test("root_enters_nothing", root_enters_nothing),
+        test("how_long_a_step_that_does_nothing_takes", how_long_a_step_that_does_nothing_takes)
+            .with_ignored_flag(true),
+    ];
+    libtest_mimic::run(&arguments, tests).exit();
+}
 
 /// A user that has no subordinate ids anywhere.
 const NOBODY: u32 = 65534;
@@ -25,12 +60,9 @@ fn as_user(uid: u32, scenario: impl FnOnce() -> String) -> Option<String> {
     if !rustix::process::geteuid().is_root() && skip("root, to become another user") {
         return None;
     }
-    // One at a time: a copy that is made while another test's thread panics or forks inherits its locks and pipes.
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    World::anyones()?;
     let (from, to) = std::io::pipe().unwrap();
-    // SAFETY: the C library makes its allocator usable in the child; the child prints nothing, so that
-    // the one other lock that a test's thread may hold is not waited for, and ends by `_exit`.
+    // SAFETY: there is no other thread; the child ends by `_exit`.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         drop(from);
@@ -92,7 +124,6 @@ fn user_with_subordinate_ids() -> Option<u32> {
     found.map(|ids| ids.uid)
 }
 
-#[test]
 fn a_user_without_subordinate_ids_is_root_of_one_id() {
     let said = as_user(NOBODY, || {
         let identity = enter();
@@ -112,7 +143,6 @@ fn a_user_without_subordinate_ids_is_root_of_one_id() {
     assert_eq!(said, expected);
 }
 
-#[test]
 fn an_id_that_is_not_mapped_is_named() {
     let said = as_user(NOBODY, || {
         enter();
@@ -127,7 +157,6 @@ fn an_id_that_is_not_mapped_is_named() {
     assert_eq!(said, "the step runs with uid 1000, which is not mapped here (only 1 are)");
 }
 
-#[test]
 fn a_step_leaves_the_same_layer_as_roots_does() {
     let said = as_user(NOBODY, || {
         enter();
@@ -142,7 +171,6 @@ fn a_step_leaves_the_same_layer_as_roots_does() {
     assert_eq!(said, "data/ data/old device 0:0 data/sub/ opaque=y data/sub/new");
 }
 
-#[test]
 fn devices_kernel_files_secrets_and_mounts_are_as_for_root() {
     let said = as_user(NOBODY, || {
         enter();
@@ -175,7 +203,6 @@ fn devices_kernel_files_secrets_and_mounts_are_as_for_root() {
     assert_eq!(said, [one, one].concat());
 }
 
-#[test]
 fn a_user_with_subordinate_ids_can_run_steps_as_others() {
     let Some(uid) = user_with_subordinate_ids() else { return };
     let said = as_user(uid, || {
@@ -192,15 +219,13 @@ fn a_user_with_subordinate_ids_can_run_steps_as_others() {
     assert_eq!(said, "1000\n1001\nGroups:\t44 1001 \n1000 1001\n33 34\n0 0\n");
 }
 
-#[test]
 fn root_enters_nothing() {
     let said = as_user(0, || format!("{:?}", enter()));
     let Some(said) = said else { return };
     assert_eq!(said, "Identity { rootless: false, mapped_ids: 4294967295, warnings: [] }");
 }
 
-#[test]
-#[ignore = "measures; run it alone"]
+/// Measures: run it alone, with `--ignored`.
 fn how_long_a_step_that_does_nothing_takes() {
     for (who, uid) in [("root", 0), ("user", NOBODY)] {
         for network in [Network::Host, Network::None] {

@@ -61,6 +61,10 @@ fn a_reader_that_wants_no_more_is_no_failure() {
             now: 0,
             measure: crate::sys::terminal_size,
             catch_interrupts: kiln_engine::api::Cancel::new,
+            become_root: || {
+                Ok(kiln_engine::sandbox::Identity { rootless: false, mapped_ids: u32::MAX, warnings: Vec::new() })
+            },
+            identity: std::cell::OnceCell::new(),
         };
         assert_eq!(run(["kiln", "images"].map(OsString::from), &session), exit);
         assert_eq!(err.text(), words);

@@ -48,6 +48,9 @@ pub enum Command {
 impl Command {
     /// Does it.
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
+        if !matches!(self, Command::Completions(_)) {
+            session.enter()?;
+        }
         match self {
             Command::Build(args) => args.run(session),
             Command::History(args) => args.run(session),
