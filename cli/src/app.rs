@@ -11,10 +11,13 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
+/// Help is never wider, whatever the terminal.
+const HELP_COLUMNS: usize = 100;
+
 /// Builds container images from Dockerfiles, without a daemon, and never runs a step again whose
 /// inputs did not change.
 #[derive(Parser, Debug)]
-#[command(name = "kiln", version, propagate_version = false, max_term_width = 100)]
+#[command(name = "kiln", version, propagate_version = false, max_term_width = HELP_COLUMNS)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -44,15 +47,32 @@ pub fn run(args: impl IntoIterator<Item = OsString>, session: &Session<'_>) -> E
 
 /// The program's arguments, with what its long help says below them.
 fn command() -> clap::Command {
+    let variables: Vec<(&str, &str)> = VARIABLES.iter().map(|variable| (variable.name, variable.doc.trim())).collect();
+    let codes: Vec<(String, &str)> = Exit::ALL.iter().map(|exit| (exit.code().to_string(), exit.doc())).collect();
     let mut text = String::from("Environment variables:\n");
-    for variable in VARIABLES {
-        let _infallible = writeln!(text, "  {:<21} {}", variable.name, variable.doc.trim());
-    }
+    text.push_str(&explained(&variables));
     text.push_str("\nExit codes:\n");
-    for exit in Exit::ALL {
-        let _infallible = writeln!(text, "  {:<3} {}", exit.code(), exit.doc());
-    }
+    text.push_str(&explained(&codes));
     Cli::command().after_long_help(text)
+}
+
+/// Words with their explanations beside them, in a column of its own.
+fn explained(rows: &[(impl AsRef<str>, &str)]) -> String {
+    let width = rows.iter().map(|(word, _)| word.as_ref().len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for (word, explanation) in rows {
+        let mut line = format!("  {:<width$} ", word.as_ref());
+        for part in explanation.split_whitespace() {
+            if line.len() + 1 + part.len() > HELP_COLUMNS {
+                let _infallible = writeln!(text, "{line}");
+                line = format!("  {:width$} ", "");
+            }
+            line.push(' ');
+            line.push_str(part);
+        }
+        let _infallible = writeln!(text, "{line}");
+    }
+    text
 }
 
 /// Help and version were asked for and are data; everything else is an error.

@@ -8,6 +8,7 @@ use kiln_engine::api::{
     PruneReport, PruneRequest, Removal, Request,
 };
 use kiln_engine::event::Sink;
+use kiln_engine::manage;
 use std::path::Path;
 
 /// What the commands need done. `store` is the store's directory; where it does not exist, it is
@@ -51,39 +52,35 @@ impl Engine for Local {
         kiln_engine::build::build(request, sink, cancel)
     }
 
-    fn history(&self, _store: &Path, _image: &str) -> Result<Vec<HistoryRow>, ManageError> {
-        Err(unsupported("history"))
+    fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {
+        manage::history(store, image)
     }
 
-    fn images(&self, _store: &Path) -> Result<Vec<ImageSummary>, ManageError> {
-        Err(unsupported("images"))
+    fn images(&self, store: &Path) -> Result<Vec<ImageSummary>, ManageError> {
+        manage::images(store)
     }
 
-    fn inspect(&self, _store: &Path, _image: &str) -> Result<ImageDetail, ManageError> {
-        Err(unsupported("inspect"))
+    fn inspect(&self, store: &Path, image: &str) -> Result<ImageDetail, ManageError> {
+        manage::inspect(store, image)
     }
 
-    fn prune(&self, _request: &PruneRequest) -> Result<PruneReport, ManageError> {
-        Err(unsupported("prune"))
+    fn prune(&self, request: &PruneRequest) -> Result<PruneReport, ManageError> {
+        manage::prune(request)
     }
 
-    fn import(&self, _request: &ImportRequest) -> Result<ImageSummary, ManageError> {
-        Err(unsupported("import"))
+    fn import(&self, request: &ImportRequest) -> Result<ImageSummary, ManageError> {
+        manage::import(request)
     }
 
-    fn tag(&self, _store: &Path, _image: &str, _name: &str) -> Result<String, ManageError> {
-        Err(unsupported("tag"))
+    fn tag(&self, store: &Path, image: &str, name: &str) -> Result<String, ManageError> {
+        manage::tag(store, image, name)
     }
 
-    fn remove(&self, _store: &Path, _image: &str) -> Result<Removal, ManageError> {
-        Err(unsupported("rmi"))
+    fn remove(&self, store: &Path, image: &str) -> Result<Removal, ManageError> {
+        manage::remove(store, image)
     }
 
-    fn fsck(&self, _store: &Path, _repair: bool) -> Result<FsckReport, ManageError> {
-        Err(unsupported("fsck"))
+    fn fsck(&self, store: &Path, repair: bool) -> Result<FsckReport, ManageError> {
+        manage::fsck(store, repair)
     }
-}
-
-fn unsupported(command: &str) -> ManageError {
-    ManageError::Unsupported { what: format!("kiln {command}") }
 }

@@ -116,16 +116,25 @@ impl Args {
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
         let meaning = request::resolve(self, session)?;
         if let Some(path) = &meaning.iidfile {
-            // What a script finds after a failed build must not be the id of an earlier one.
-            if let Err(error) = std::fs::remove_file(path)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(Failure::Write { to: path.display().to_string(), source: error });
-            }
+            forget_file(path)?;
         }
         let outcome = build(&meaning, session)?;
         write_results(&meaning, &outcome, session)?;
         Ok(Exit::Success)
+    }
+}
+
+/// What a script finds after a failed build must not be the id of an earlier one. Only a file is removed:
+/// `/dev/null` and `/dev/stdout` stay what they are.
+fn forget_file(path: &Path) -> Result<(), Failure> {
+    if !std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file()) {
+        return Ok(());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::Write { to: path.display().to_string(), source: error })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -327,12 +327,6 @@ pub enum ManageError {
         /// What the store says.
         source: Source,
     },
-    /// Something that kiln cannot do yet.
-    #[error("{what} is not supported yet")]
-    Unsupported {
-        /// What was asked for.
-        what: String,
-    },
 }
 
 impl ManageError {

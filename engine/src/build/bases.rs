@@ -83,6 +83,7 @@ impl<'a> Bases<'a> {
 
     fn known_image(&self, key: ImageKey) -> Result<Option<KnownImage>, BuildError> {
         let failed = |error| self.store_failed(error);
+        self.store.pin(key.as_bytes()).map_err(failed)?;
         let Some(image) = self.store.db().image(key).map_err(failed)? else { return Ok(None) };
         for layer in &image.layers {
             if self.store.layer(layer.id).map_err(failed)?.is_none() {

@@ -16,7 +16,7 @@ use crate::image::reference::Tagged;
 use crate::image::time::Timestamp;
 use crate::plan::{Base, Plan};
 use crate::registry::Reference;
-use crate::store::{BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError, now};
+use crate::store::{BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError, Used, now};
 use crate::tree::pack::PackOptions;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -58,6 +58,7 @@ pub(crate) fn finish(request: &Request, store: &Store, plan: &Plan, steps: &Step
         image_id: None,
     };
     let key = record.key();
+    store.pin(key.as_bytes()).map_err(failed)?;
     let known = store.db().image(key).map_err(failed)?;
     record.image_id = known.as_ref().and_then(|known| known.image_id);
     let snapshot = done.map(|done| done.snapshot.clone()).unwrap_or_default();
@@ -227,6 +228,7 @@ impl Packing<'_> {
                 let variant = self.variant(Some(compression));
                 let earlier = self.store.db().packed(layer.id(), &variant).map_err(|error| self.failed(error))?;
                 if let Some(blob) = earlier.filter(|blob| known.blob.is_none() && self.store.has_blob(blob.digest)) {
+                    self.store.db().mark_used(Used::Blob(blob.digest)).map_err(|error| self.failed(error))?;
                     return Ok(self.packed(&blob));
                 }
                 let image_layer = self.image_layer(layer, known).map_err(|error| self.failed(error))?;

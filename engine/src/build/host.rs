@@ -115,6 +115,7 @@ fn read_failed(path: &Path) -> impl FnOnce(io::Error) -> HostError {
 /// The host as a layer.
 pub fn layer(store: &Store) -> Result<Arc<Layer>, HostError> {
     let id = identity()?;
+    store.pin(id.as_bytes())?;
     let place = store.directory("host").join(id.to_hex());
     if !place.is_dir() {
         let made = store.session()?.directory("host")?;

@@ -17,7 +17,7 @@ use crate::sandbox::{
     UserError,
 };
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
-use crate::store::{Layer, Staged, StoreError};
+use crate::store::{Layer, Staged, StoreError, Used};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, upper};
 use kiln_dsl::mount::{MountKind, Sharing};
 use rustix::fs::FlockOperation;
@@ -489,7 +489,10 @@ impl Steps<'_> {
         hasher.update(id.as_bytes());
         // Another owner or mode is another cache, as in BuildKit: its files would not be usable.
         hasher.update(format!("\0{mode:o} {uid}:{gid}").as_bytes());
-        let name = hasher.finalize().to_hex().to_string();
+        let digest = hasher.finalize();
+        self.store.pin(digest.as_bytes())?;
+        self.store.db().mark_used(Used::Cache(*digest.as_bytes()))?;
+        let name = digest.to_hex().to_string();
         // A private cache that is in use gets a second copy; more than this many are never used at once.
         const MOST_COPIES: usize = 1024;
         let copies = if spec.sharing == Sharing::Private { MOST_COPIES } else { 1 };

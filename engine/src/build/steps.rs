@@ -15,7 +15,7 @@ use crate::key::{self, Key, compare};
 use crate::plan::{Plan, Step, StepKind};
 use crate::schedule::{self, Work};
 use crate::snapshot::{LookupError, Snapshot};
-use crate::store::{ImageLayerRef, Record, Store};
+use crate::store::{ImageLayerRef, Record, Store, Used};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
 use std::collections::HashMap;
 use std::path::Path;
@@ -224,6 +224,7 @@ impl<'a> Steps<'a> {
             && let Some(record) = self.store.db().record(key.id()).map_err(failed)?
         {
             if let Some(layer) = self.store.layer(record.layer).map_err(failed)? {
+                self.store.db().mark_used(Used::Record(key.id())).map_err(failed)?;
                 let below = self.parent_done(step);
                 self.succeed(
                     id,

@@ -11,6 +11,7 @@
 //! | images | [`ImageKey`] | [`ImageRecord`] |
 //! | ids | [`Sha256`] image id | [`ImageKey`] |
 //! | names | `docker.io/library/name:tag` | [`ImageKey`] |
+//! | used | a [`Used`] | when it was last of use, exact to a day; seconds since 1970 |
 //!
 //! Values are postcard. What is written goes to one thread, which commits what has gathered in one
 //! transaction and syncs it, so that no step waits for the disk; a kill loses at most what was
@@ -22,6 +23,7 @@ use heed::types::Bytes;
 use heed::{Database, Env, EnvOpenOptions, RwTxn};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Mutex, PoisonError};
@@ -57,9 +59,10 @@ enum Table {
     Images,
     Ids,
     Names,
+    Used,
 }
 
-const TABLES: [(Table, &str); 8] = [
+const TABLES: [(Table, &str); 9] = [
     (Table::Records, "records"),
     (Table::Steps, "steps"),
     (Table::Layers, "layers"),
@@ -68,7 +71,46 @@ const TABLES: [(Table, &str); 8] = [
     (Table::Images, "images"),
     (Table::Ids, "ids"),
     (Table::Names, "names"),
+    (Table::Used, "used"),
 ];
+
+/// Something whose last use is remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Used {
+    /// The record under a key.
+    Record(KeyId),
+    /// The directory of a cache mount, by the digest that is its name.
+    Cache([u8; 32]),
+    /// A tar.
+    Blob(Sha256),
+}
+
+impl Used {
+    fn to_key(self) -> [u8; 33] {
+        let (kind, digest) = match &self {
+            Used::Record(key) => (b'r', key.as_bytes()),
+            Used::Cache(name) => (b'c', name),
+            Used::Blob(digest) => (b'b', digest.as_bytes()),
+        };
+        let mut key = [kind; 33];
+        key[1..].copy_from_slice(digest);
+        key
+    }
+
+    fn from_key(key: &[u8]) -> Option<Self> {
+        let (kind, digest) = key.split_first()?;
+        let digest: [u8; 32] = digest.try_into().ok()?;
+        match kind {
+            b'r' => Some(Used::Record(KeyId::from_bytes(digest))),
+            b'c' => Some(Used::Cache(digest)),
+            b'b' => Some(Used::Blob(Sha256::from_bytes(digest))),
+            _ => None,
+        }
+    }
+}
+
+/// How exactly a last use is remembered: a busy record costs one write a day.
+const USE_SECONDS: i64 = 24 * 3600;
 
 enum Write {
     Put(Table, Vec<u8>, Vec<u8>),
@@ -187,6 +229,37 @@ impl Db {
     /// The newest keys under which a step was recorded.
     pub fn step_keys(&self, step: StepId) -> Result<Vec<KeyId>, StoreError> {
         Ok(self.get(Table::Steps, step.as_bytes())?.unwrap_or_default())
+    }
+
+    /// All steps with their keys.
+    pub fn steps(&self) -> Result<Vec<(StepId, Vec<KeyId>)>, StoreError> {
+        self.all(Table::Steps, |key| Some(StepId::from_bytes(key.try_into().ok()?)))
+    }
+
+    /// Forgets a step, whose records are gone.
+    pub fn remove_step(&self, step: StepId) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Steps, step.as_bytes().to_vec()))
+    }
+
+    /// Remembers that something was of use now, unless that was remembered within the last day.
+    pub fn mark_used(&self, thing: Used) -> Result<(), StoreError> {
+        let now = super::now();
+        let key = thing.to_key();
+        match self.get::<i64>(Table::Used, &key)? {
+            // A time in the future is a clock that was put right since.
+            Some(at) if (now - USE_SECONDS..=now).contains(&at) => Ok(()),
+            _ => self.put(Table::Used, &key, &now),
+        }
+    }
+
+    /// When what was last of use.
+    pub fn last_uses(&self) -> Result<HashMap<Used, i64>, StoreError> {
+        Ok(self.all(Table::Used, Used::from_key)?.into_iter().collect())
+    }
+
+    /// Forgets when something was last of use.
+    pub fn remove_use(&self, thing: Used) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Used, thing.to_key().to_vec()))
     }
 
     /// A layer's directories.
@@ -409,6 +482,27 @@ mod tests {
         again.remove_name("docker.io/library/a:latest").unwrap();
         again.flush().unwrap();
         assert!(again.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_use_is_remembered_once_a_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let (record, blob) = (Used::Record(KeyId::from_bytes([1; 32])), Used::Blob(Sha256::from_bytes([1; 32])));
+        let earlier = super::super::now() - 3600;
+        db.put(Table::Used, &record.to_key(), &earlier).unwrap();
+        db.put(Table::Used, &blob.to_key(), &(earlier - USE_SECONDS)).unwrap();
+        db.flush().unwrap();
+        for thing in [record, blob] {
+            db.mark_used(thing).unwrap();
+        }
+        db.flush().unwrap();
+        let uses = db.last_uses().unwrap();
+        assert_eq!(uses[&record], earlier);
+        assert!(uses[&blob] > earlier);
+        db.remove_use(blob).unwrap();
+        db.flush().unwrap();
+        assert_eq!(db.last_uses().unwrap().len(), 1);
     }
 
     #[test]

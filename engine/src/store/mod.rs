@@ -12,6 +12,7 @@
 //!   caches/HEX/      cache mounts
 //!   logs/HEX         the output of a step's execution, named by its key
 //!   tmp/NAME/        one session of one process; locked while it lives
+//!   pins             what running processes use: see `pin`
 //! ```
 //!
 //! Everything is written in `tmp` and renamed into place, and the database is told last: a kill at
@@ -25,13 +26,16 @@ pub mod db;
 pub mod image;
 pub mod layer;
 pub mod name;
+pub mod pin;
 pub mod record;
 pub mod session;
 
 pub use adopt::{AdoptError, Adopted, Below};
+pub use db::Used;
 pub use image::{BlobRef, ImageLayerRef, ImageRecord};
 pub use layer::{Layer, Staged};
 pub use name::image_name;
+pub use pin::Pins;
 pub use record::Record;
 pub use session::Session;
 
@@ -100,7 +104,8 @@ pub struct Store {
     root: PathBuf,
     db: Db,
     session: OnceLock<Session>,
-    session_lock: Mutex<()>,
+    pins: OnceLock<Pins>,
+    making: Mutex<()>,
 }
 
 impl Store {
@@ -117,7 +122,8 @@ impl Store {
             root: root.to_path_buf(),
             db: Db::open(&root.join("db"))?,
             session: OnceLock::new(),
-            session_lock: Mutex::new(()),
+            pins: OnceLock::new(),
+            making: Mutex::new(()),
         })
     }
 
@@ -137,12 +143,30 @@ impl Store {
         if let Some(session) = self.session.get() {
             return Ok(session);
         }
-        let _guard = self.session_lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _guard = self.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if self.session.get().is_none() {
             let session = Session::begin(&self.root.join("tmp"))?;
             let _ = self.session.set(session);
         }
         Ok(self.session.get().expect("set above, under the lock"))
+    }
+
+    /// Keeps a thing from being collected for as long as this store is open. Whether it is there is
+    /// to be asked afterwards.
+    pub fn pin(&self, digest: &[u8; 32]) -> Result<(), StoreError> {
+        if let Some(pins) = self.pins.get() {
+            return pins.pin(digest);
+        }
+        let _guard = self.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.pins.get().is_none() {
+            let _ = self.pins.set(Pins::open(&self.root)?);
+        }
+        self.pins.get().expect("set above, under the lock").pin(digest)
+    }
+
+    /// Lets everything that was pinned so far be collected again.
+    pub fn release_pins(&self) -> Result<(), StoreError> {
+        self.pins.get().map_or(Ok(()), Pins::release)
     }
 
     /// A fresh directory for a layer, with the mode that a root directory has.
@@ -156,7 +180,11 @@ impl Store {
 
     /// The layer with this identity, if the store has it.
     pub fn layer(&self, id: LayerId) -> Result<Option<Arc<Layer>>, StoreError> {
+        self.pin(id.as_bytes())?;
         let Some(meta) = self.db.layer(id)? else { return Ok(None) };
+        for dir in meta.dirs.iter().filter(|dir| **dir != id) {
+            self.pin(dir.as_bytes())?;
+        }
         let dirs: Vec<PathBuf> = meta.dirs.iter().map(|dir| self.layer_dir(*dir)).collect();
         if dirs.iter().any(|dir| !dir.is_dir()) {
             return Ok(None);
@@ -202,6 +230,7 @@ impl Store {
     /// directory is only a difference to, the topmost first; empty for a directory that holds all
     /// of `tree`. Where the store has the layer already, that one stays and the new is dropped.
     pub fn commit_layer(&self, tree: &Tree, staged: Staged, below: &[LayerId]) -> Result<Arc<Layer>, StoreError> {
+        self.pin(tree.id().as_bytes())?;
         let id = self.put_tree(tree)?;
         if let Some(layer) = self.layer(id)? {
             return Ok(layer);
@@ -209,6 +238,7 @@ impl Store {
         let mut dirs = Vec::with_capacity(below.len() + 1);
         if !tree.is_empty() {
             let directory = directory_name(id, below);
+            self.pin(directory.as_bytes())?;
             let place = self.layer_dir(directory);
             match fs::rename(staged.path(), &place) {
                 Ok(()) => staged.renamed(),
@@ -245,7 +275,7 @@ impl Store {
 
 /// The name of a layer's own directory. One that is only a difference to others must never be taken for
 /// the whole layer, wherever a kill or a collection left it without an entry in the database.
-fn directory_name(id: LayerId, below: &[LayerId]) -> LayerId {
+pub(crate) fn directory_name(id: LayerId, below: &[LayerId]) -> LayerId {
     if below.is_empty() {
         return id;
     }

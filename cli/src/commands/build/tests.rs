@@ -95,6 +95,15 @@ fn an_id_file_has_the_id_alone_and_a_failed_build_leaves_no_old_one() {
 }
 
 #[test]
+fn an_id_file_that_is_no_plain_file_is_written_to_and_never_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    output(&failing(step_failed()), ["build", "--iidfile", path.to_str().unwrap(), "."]);
+    assert!(path.exists());
+}
+
+#[test]
 fn an_id_file_that_cannot_be_written_fails_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("missing/id");

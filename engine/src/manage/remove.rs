@@ -1,0 +1,101 @@
+//! Names taken away from images, and images that are left without one.
+
+use super::find::{self, Meaning};
+use crate::api::{ManageError, Removal};
+use crate::digest::ImageKey;
+use crate::store::{Pins, Store, StoreError};
+use std::path::Path;
+
+/// Takes the name `image` away, or all names where it is an id. An image without a name is forgotten, unless
+/// a running build uses it; its layers stay until the next [`prune`](super::prune()).
+///
+/// # Errors
+/// The store cannot be used, or knows no such image.
+pub fn remove(store: &Path, image: &str) -> Result<Removal, ManageError> {
+    let failed = super::store_failed(store);
+    let Some(opened) = super::open(store)? else {
+        return Err(ManageError::UnknownImage { name: image.to_owned(), similar: None });
+    };
+    let meaning = find::meaning(&opened, image, &failed)?;
+    take_away(&opened, &meaning).map_err(failed)
+}
+
+fn take_away(store: &Store, meaning: &Meaning) -> Result<Removal, StoreError> {
+    let key = meaning.key();
+    let mut names = super::images::names(store)?.remove(&key).unwrap_or_default();
+    let untagged = match meaning {
+        Meaning::Name(name, _) => {
+            names.retain(|other| other != name);
+            vec![name.clone()]
+        }
+        Meaning::Id(_) => std::mem::take(&mut names),
+    };
+    for name in &untagged {
+        store.db().remove_name(name)?;
+    }
+    let forgotten = if names.is_empty() && forget(store, key)? { Some(key) } else { None };
+    store.flush()?;
+    Ok(Removal { untagged, forgotten })
+}
+
+/// Forgets an image that nobody uses; says whether it did.
+fn forget(store: &Store, key: ImageKey) -> Result<bool, StoreError> {
+    let pins = Pins::open(store.root())?;
+    if !pins.take(key.as_bytes())? {
+        return Ok(false);
+    }
+    forget_taken(store, key)?;
+    store.flush()?;
+    Ok(true)
+}
+
+/// Forgets an image that was taken for removal.
+pub(super) fn forget_taken(store: &Store, key: ImageKey) -> Result<(), StoreError> {
+    store.db().remove_image(key)?;
+    for (id, other) in store.db().image_ids()? {
+        if other == key {
+            store.db().remove_image_id(id)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Shop;
+    use super::*;
+
+    #[test]
+    fn an_image_is_forgotten_with_its_last_name() {
+        let shop = Shop::new();
+        let key = shop.image("app", &["a"]);
+        super::super::tag(shop.path(), "app", "app:1").unwrap();
+        let first = remove(shop.path(), "app:1").unwrap();
+        assert_eq!(first, Removal { untagged: vec!["docker.io/library/app:1".to_owned()], forgotten: None });
+        let last = remove(shop.path(), "app").unwrap();
+        assert_eq!(last.forgotten, Some(key));
+        assert!(matches!(remove(shop.path(), "app"), Err(ManageError::UnknownImage { .. })));
+        assert!(shop.layer_dir(shop.layer("a")).is_dir(), "layers go with prune only");
+    }
+
+    #[test]
+    fn an_id_takes_all_names_away() {
+        let shop = Shop::new();
+        let key = shop.image("app", &["a"]);
+        super::super::tag(shop.path(), "app", "other").unwrap();
+        let removal = remove(shop.path(), &key.to_string()).unwrap();
+        assert_eq!(removal.untagged, ["docker.io/library/app:latest", "docker.io/library/other:latest"]);
+        assert_eq!(removal.forgotten, Some(key));
+    }
+
+    #[test]
+    fn an_image_that_a_build_uses_loses_its_name_only() {
+        let shop = Shop::new();
+        let key = shop.image("app", &["a"]);
+        let build = shop.user_of(&[key.as_bytes()]);
+        assert_eq!(remove(shop.path(), "app").unwrap().forgotten, None);
+        assert!(shop.store().db().image(key).unwrap().is_some());
+        drop(build);
+        assert_eq!(remove(shop.path(), &key.to_string()).unwrap().forgotten, Some(key));
+    }
+}
