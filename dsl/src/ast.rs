@@ -3,6 +3,7 @@
 //! A `Word` is text as written, variables and quotes included; `expand` turns it into a value once
 //! the variables are known. Knows nothing of stages as a graph: that is the engine's plan.
 
+use crate::key::{Expr, set::KeySet};
 use crate::span::{Span, Spanned};
 
 /// Text as written: not yet expanded, quotes and escapes still in it.
@@ -15,6 +16,30 @@ pub struct Document {
     pub directives: Directives,
     /// All instructions, the ones before the first FROM included.
     pub instructions: Vec<Instruction>,
+    /// The keys that have a name, in the order of the file.
+    pub keys: Vec<KeyBinding>,
+}
+
+/// `KEY name = expr`, of the extended language.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyBinding {
+    /// The name.
+    pub name: Word,
+    /// What it stands for; `None` where that is wrong.
+    pub expr: Option<Expr>,
+    /// The whole instruction.
+    pub span: Span,
+}
+
+/// `--key=expr`, of the extended language.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyFlag {
+    /// As written.
+    pub expr: Expr,
+    /// What it comes to.
+    pub set: KeySet,
+    /// The flag.
+    pub span: Span,
 }
 
 /// The parser directives (`# escape=…`), which may only stand at the head of a file.
@@ -51,6 +76,8 @@ pub struct Instruction {
     pub heredocs: Vec<Heredoc>,
     /// The comment lines that stand directly above, without `#`, in their order.
     pub comments: Vec<Word>,
+    /// What its cache key is made of, where that is stated.
+    pub key: Option<KeyFlag>,
     /// The typed meaning.
     pub command: Command,
 }

@@ -6,6 +6,7 @@
 use crate::ast::{Directives, Word};
 use crate::diagnostic::Diagnostic;
 use crate::directive;
+use crate::extended;
 use crate::span::{Span, Spanned};
 use std::borrow::Cow;
 
@@ -22,18 +23,40 @@ pub(crate) struct Logical<'a> {
     /// The whole of it in the source, from its first byte that is no blank.
     pub span: Span,
     pub comments: Vec<Word>,
+    /// The lines of the extended language above it.
+    pub extended: Vec<extended::Line>,
     /// A line of it was longer than allowed; already reported.
     pub too_long: bool,
 }
 
 /// Where the bytes of a logical line stand in the source.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SourceMap {
     /// `(offset in the logical line, offset in the source)` of each piece, ascending.
     pieces: Vec<(usize, usize)>,
 }
 
 impl SourceMap {
+    /// The map of a piece of text that stands at `source`, byte by byte.
+    pub fn verbatim(source: usize) -> Self {
+        SourceMap { pieces: vec![(0, source)] }
+    }
+
+    /// The map of the logical line from `start` on.
+    pub fn behind(&self, start: usize) -> Self {
+        let later = self.pieces.iter().filter(|&&(at, _)| at > start).map(|&(at, source)| (at - start, source));
+        SourceMap { pieces: std::iter::once((0, self.locate(start))).chain(later).collect() }
+    }
+
+    /// Goes on at `source` from `offset` on.
+    fn push(&mut self, offset: usize, source: usize) {
+        match self.pieces.last_mut() {
+            // The piece before was empty, so its place is the new one's.
+            Some(last) if last.0 >= offset => *last = (offset, source),
+            _ => self.pieces.push((offset, source)),
+        }
+    }
+
     /// The offset in the source of the byte at `offset`.
     fn locate(&self, offset: usize) -> usize {
         let index = self.pieces.partition_point(|&(start, _)| start <= offset).saturating_sub(1);
@@ -46,6 +69,13 @@ impl SourceMap {
         // The end is behind the last byte, which may stand in an earlier piece than the next one.
         Span::new(from, if end > start { self.locate(end - 1) + 1 } else { from })
     }
+}
+
+/// Where the extended language begins in a comment: behind `#`, blanks and `kiln:`.
+fn extension(comment: &str) -> Option<usize> {
+    let body = comment.get(1..)?.trim_start_matches([' ', '\t']);
+    let rest = body.strip_prefix("kiln:")?;
+    Some(comment.len() - rest.len())
 }
 
 /// A physical line without its line end.
@@ -65,6 +95,9 @@ pub(crate) struct Lexer<'a> {
     in_directives: bool,
     escape_written: bool,
     comments: Vec<Word>,
+    extended: Vec<extended::Line>,
+    /// Whether the last line of the extended language goes on in the next comment.
+    is_open: bool,
     pub directives: Directives,
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -85,6 +118,8 @@ impl<'a> Lexer<'a> {
             in_directives: true,
             escape_written: false,
             comments: Vec::new(),
+            extended: Vec::new(),
+            is_open: false,
             directives: Directives { syntax: None, escape: '\\', check: None },
             diagnostics: Vec::new(),
         }
@@ -142,17 +177,19 @@ impl<'a> Lexer<'a> {
                 self.comment(text, start);
                 continue;
             }
+            self.close_extension();
             match self.without_continuation(text) {
                 None if text.is_empty() => {}
                 None => {
                     let span = Span::new(start, start + text.len());
                     return Some(Logical {
                         text: Cow::Borrowed(text),
-                        map: SourceMap { pieces: vec![(0, start)] },
+                        map: SourceMap::verbatim(start),
                         first_line: self.line,
                         last_line: self.line,
                         span,
                         comments: std::mem::take(&mut self.comments),
+                        extended: std::mem::take(&mut self.extended),
                         too_long,
                     });
                 }
@@ -165,12 +202,21 @@ impl<'a> Lexer<'a> {
     fn continued(&mut self, head: &str, start: usize, mut too_long: bool) -> Logical<'a> {
         let first_line = self.line;
         let mut text = head.to_owned();
-        let mut map = SourceMap { pieces: vec![(0, start)] };
+        let mut map = SourceMap::verbatim(start);
         let mut empty: Option<Span> = None;
         while let Some(line) = self.physical() {
             too_long |= self.check_length(&line);
             let trimmed = line.text.trim_start();
             if trimmed.starts_with('#') {
+                if extension(trimmed).is_some() {
+                    let at = line.start + (line.text.len() - trimmed.len());
+                    let span = Span::new(at, at + trimmed.trim_end().len());
+                    let message = "a # kiln: comment within an instruction is not read";
+                    self.diagnostics.push(
+                        Diagnostic::error("MisplacedExtension", span, message)
+                            .with_help("move it above the instruction"),
+                    );
+                }
                 continue;
             }
             if trimmed.is_empty() {
@@ -178,12 +224,7 @@ impl<'a> Lexer<'a> {
                 continue;
             }
             let piece = self.without_continuation(line.text);
-            if text.len() > map.pieces.last().map_or(0, |piece| piece.0) {
-                map.pieces.push((text.len(), line.start));
-            } else if let Some(last) = map.pieces.last_mut() {
-                // The piece before was empty, so its place is this line's.
-                *last = (text.len(), line.start);
-            }
+            map.push(text.len(), line.start);
             text.push_str(piece.unwrap_or(line.text));
             if piece.is_none() {
                 break;
@@ -203,8 +244,15 @@ impl<'a> Lexer<'a> {
             last_line: self.line,
             span: Span::new(start, self.end_of_last_line()),
             comments: std::mem::take(&mut self.comments),
+            extended: std::mem::take(&mut self.extended),
             too_long,
         }
+    }
+
+    /// The lines of the extended language behind the last instruction, once all is read.
+    pub fn trailing(&mut self) -> Vec<extended::Line> {
+        self.close_extension();
+        std::mem::take(&mut self.extended)
     }
 
     /// The line without the escape character that continues it; `None` if it ends here.
@@ -218,12 +266,56 @@ impl<'a> Lexer<'a> {
 
     /// Keeps a comment for the instruction below; an empty one parts what stands above from it.
     fn comment(&mut self, text: &str, start: usize) {
+        if self.is_open {
+            return self.continue_extension(text, start);
+        }
+        if let Some(offset) = extension(text) {
+            return self.begin_extension(text, start, offset);
+        }
         let body = text[1..].trim();
         if body.is_empty() {
             self.comments.clear();
         } else {
             let at = start + text.trim_end().len() - body.len();
             self.comments.push(Spanned::new(body.to_owned(), Span::new(at, at + body.len())));
+        }
+    }
+
+    /// Begins a line of the extended language, whose text begins at `offset` in the comment.
+    fn begin_extension(&mut self, text: &str, start: usize, offset: usize) {
+        let body = text[offset..].trim_end();
+        let head = self.without_continuation(body);
+        self.is_open = head.is_some();
+        self.extended.push(extended::Line {
+            text: head.unwrap_or(body).to_owned(),
+            map: SourceMap::verbatim(start + offset),
+            span: Span::new(start, start + text.trim_end().len()),
+        });
+    }
+
+    /// Goes on with the last line of the extended language; `# kiln:` may be repeated.
+    fn continue_extension(&mut self, text: &str, start: usize) {
+        let offset = extension(text).unwrap_or(1);
+        let body = text[offset..].trim_end();
+        let head = self.without_continuation(body);
+        self.is_open = head.is_some();
+        if let Some(line) = self.extended.last_mut() {
+            line.map.push(line.text.len(), start + offset);
+            line.text.push_str(head.unwrap_or(body));
+            line.span.end = Span::new(start + text.trim_end().len(), 0).start;
+        }
+    }
+
+    /// A line of the extended language that goes on needs a comment to go on in.
+    fn close_extension(&mut self) {
+        if !std::mem::take(&mut self.is_open) {
+            return;
+        }
+        if let Some(line) = self.extended.last() {
+            let escape = self.directives.escape;
+            let message = format!("the {escape} at the end of this line continues nothing: no comment follows");
+            let help = format!("remove the {escape}, or begin the next line with #");
+            self.diagnostics.push(Diagnostic::error("MisplacedExtension", line.span, message).with_help(help));
         }
     }
 

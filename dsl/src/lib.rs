@@ -1,7 +1,7 @@
 //! Text in, [`ast::Document`] out: the language of Dockerfiles.
 //!
 //! Pure: nothing here reads a file, the environment or the clock. [`parser`] reads a Dockerfile,
-//! [`expand`] replaces variables, [`ignore`] and [`pattern`] match paths; the other modules read one
+//! [`key`] reads key expressions, [`expand`] replaces variables, [`ignore`] and [`pattern`] match paths; the other modules read one
 //! small notation each (a mount, a mode, a port, a platform), always as text to a typed value or a typed error.
 
 pub mod ast;
@@ -12,10 +12,12 @@ pub mod directive;
 pub mod duration;
 pub mod expand;
 pub mod expose;
+pub mod extended;
 mod glob;
 mod heredoc;
 pub mod ignore;
 mod json;
+pub mod key;
 pub mod keyword;
 mod lexer;
 pub mod mount;

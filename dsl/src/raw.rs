@@ -5,6 +5,7 @@
 
 use crate::ast::{Directives, Heredoc, Word};
 use crate::diagnostic::Diagnostic;
+use crate::extended::{self, Dialect};
 use crate::heredoc;
 use crate::json::{self, Array};
 use crate::keyword::Keyword;
@@ -36,6 +37,8 @@ pub(crate) struct Node {
     /// Bodies as written, tabs not yet stripped.
     pub heredocs: Vec<Heredoc>,
     pub comments: Vec<Word>,
+    /// The lines of the extended language above it, and its own flags of that language.
+    pub extended: Vec<extended::Line>,
 }
 
 /// A file as nodes.
@@ -43,18 +46,28 @@ pub(crate) struct Nodes {
     pub nodes: Vec<Node>,
     pub directives: Directives,
     pub diagnostics: Vec<Diagnostic>,
+    /// The lines of the extended language behind the last node.
+    pub trailing: Vec<extended::Line>,
     /// Whether an instruction was left out.
     pub incomplete: bool,
 }
 
 /// Reads a whole file.
-pub(crate) fn read(source: &str) -> Nodes {
+pub(crate) fn read(source: &str, dialect: Dialect) -> Nodes {
     let mut lexer = Lexer::new(source);
-    let mut nodes = Vec::new();
+    let mut nodes: Vec<Node> = Vec::new();
     let mut incomplete = false;
-    while let Some(line) = lexer.logical() {
+    // Lines of the extended language whose instruction is still to come.
+    let mut above: Vec<extended::Line> = Vec::new();
+    while let Some(mut line) = lexer.logical() {
+        above.append(&mut line.extended);
+        if dialect == Dialect::Kiln && begins_extension(&line.text) {
+            above.push(extended::Line { text: line.text.into_owned(), map: line.map, span: line.span });
+            continue;
+        }
         let escape = lexer.directives.escape;
-        let read = LineReader { text: &line.text, map: &line.map, escape }.node(0..line.text.len(), false);
+        let reader = LineReader { text: &line.text, map: &line.map, escape, dialect };
+        let read = reader.node(0..line.text.len(), false);
         let takes_heredocs = match &read {
             Ok(node) => takes_heredocs(node) && line.text.contains("<<"),
             Err(_) => false,
@@ -63,13 +76,21 @@ pub(crate) fn read(source: &str) -> Nodes {
             Err(diagnostic) => {
                 lexer.diagnostics.push(diagnostic);
                 incomplete = true;
+                // Flags of an instruction that is left out are not the next one's.
+                above.retain(|line| !line.is_flags());
             }
-            Ok(_) if line.too_long => incomplete = true,
+            Ok(_) if line.too_long => {
+                incomplete = true;
+                above.retain(|line| !line.is_flags());
+            }
             Ok(mut node) => {
                 if takes_heredocs && !bodies(&mut lexer, &line, &mut node) {
                     incomplete = true;
+                    above.retain(|line| !line.is_flags());
                     continue;
                 }
+                above.append(&mut node.extended);
+                node.extended = std::mem::take(&mut above);
                 node.span = Span { start: node.span.start, end: line.span.end.max(node.span.end) };
                 if !node.heredocs.is_empty() {
                     node.span.end = Span::new(lexer.end_of_last_line(), 0).start;
@@ -81,6 +102,7 @@ pub(crate) fn read(source: &str) -> Nodes {
             }
         }
     }
+    above.append(&mut lexer.trailing());
     if nodes.is_empty() && !incomplete {
         let message = if source.trim_start_matches('\u{feff}').trim().is_empty() {
             "the Dockerfile cannot be empty"
@@ -90,7 +112,13 @@ pub(crate) fn read(source: &str) -> Nodes {
         let help = "a Dockerfile needs at least one FROM";
         lexer.diagnostics.push(Diagnostic::error("EmptyFile", Span::new(0, source.len()), message).with_help(help));
     }
-    Nodes { nodes, directives: lexer.directives, diagnostics: lexer.diagnostics, incomplete }
+    let Lexer { directives, diagnostics, .. } = lexer;
+    Nodes { nodes, directives, diagnostics, trailing: above, incomplete }
+}
+
+/// Whether a line is an instruction of the extended language.
+fn begins_extension(line: &str) -> bool {
+    line.split_whitespace().next().is_some_and(|word| extended::Keyword::parse(word).is_some())
 }
 
 /// Whether heredocs may follow the node.
@@ -160,6 +188,7 @@ struct LineReader<'l> {
     text: &'l str,
     map: &'l SourceMap,
     escape: char,
+    dialect: Dialect,
 }
 
 impl LineReader<'_> {
@@ -175,7 +204,14 @@ impl LineReader<'_> {
     /// never allowed, so it is not read, and no file can make this recurse further.
     fn node(&self, range: Range<usize>, nested: bool) -> Result<Node, Diagnostic> {
         let (keyword, rest) = split::keyword(self.text, range.clone());
-        let (flags, args) = split::flags(self.text, rest, self.escape);
+        let mut extended = Vec::new();
+        let mut take_extended = |at: usize| {
+            let length = extended::flag_length(&self.text[at..]).filter(|_| self.dialect == Dialect::Kiln)?;
+            let text = self.text[at..at + length].to_owned();
+            extended.push(extended::Line { text, map: self.map.behind(at), span: self.map.span(at, at + length) });
+            Some(at + length)
+        };
+        let (flags, args) = split::flags(self.text, rest, self.escape, &mut take_extended);
         let keyword_text = self.text[keyword.clone()].to_owned();
         let kind = Keyword::parse(&keyword_text);
         let mut node = Node {
@@ -193,6 +229,7 @@ impl LineReader<'_> {
             trigger: None,
             heredocs: Vec::new(),
             comments: Vec::new(),
+            extended,
         };
         let Some(kind) = kind else {
             node.values = vec![self.word((String::new(), args.start..args.start))];

@@ -31,14 +31,24 @@ pub(crate) fn trimmed(line: &str, range: Range<usize>) -> Range<usize> {
 
 /// The flags at the start of `range`, unquoted, and the range of the arguments behind them.
 ///
-/// `--` ends the flags and is dropped; so does the first word that does not begin with `--`.
-pub(crate) fn flags(line: &str, range: Range<usize>, escape: char) -> (Vec<Piece>, Range<usize>) {
+/// `--` ends the flags and is dropped; so does the first word that does not begin with `--`. `take` is asked at each
+/// flag's start, and gives the end of one that it took for itself.
+pub(crate) fn flags(
+    line: &str,
+    range: Range<usize>,
+    escape: char,
+    take: &mut dyn FnMut(usize) -> Option<usize>,
+) -> (Vec<Piece>, Range<usize>) {
     let mut found = Vec::new();
     let mut rest = range;
     loop {
         rest = trimmed(line, rest);
         if !line[rest.clone()].starts_with("--") {
             return (found, rest);
+        }
+        if let Some(end) = take(rest.start) {
+            rest = end.min(rest.end)..rest.end;
+            continue;
         }
         let (word, end) = flag(line, rest.clone(), escape);
         let start = rest.start;
@@ -146,7 +156,7 @@ mod tests {
     #[test]
     fn flags_lose_their_quotes_and_end_at_a_bare_double_dash() {
         let line = r#"--a=1 --b="x y" --c=\ z -- --d e"#;
-        let (found, rest) = flags(line, 0..line.len(), '\\');
+        let (found, rest) = flags(line, 0..line.len(), '\\', &mut |_| None);
         assert_eq!(texts(&found), ["--a=1", "--b=x y", "--c= z"]);
         assert_eq!(&line[rest], "--d e");
         assert_eq!(&line[found[1].1.clone()], r#"--b="x y""#);

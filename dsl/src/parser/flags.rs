@@ -78,6 +78,7 @@ fn one(flag: &Word, keyword: Keyword, known: &[Spec], before: &Flags) -> Result<
         let error = fail("UnknownFlag", format!("unknown flag: {written}"));
         let help = match suggest::nearest(bare, known.iter().map(|spec| spec.0)) {
             Some(nearest) => format!("did you mean --{nearest}?"),
+            None if bare == "key" => "write it above the instruction, behind `# kiln:`".to_owned(),
             None if known.is_empty() => format!("{keyword} takes no flags"),
             None => {
                 let names: Vec<String> = known.iter().map(|spec| format!("--{}", spec.0)).collect();

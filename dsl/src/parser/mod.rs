@@ -11,9 +11,11 @@ mod from;
 mod onbuild;
 mod run;
 
-use crate::ast::{Command, Directives, Document, Heredoc, Instruction};
+use crate::ast::{Command, Directives, Document, Heredoc, Instruction, KeyBinding, KeyFlag};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::extended::{self, Dialect};
 use crate::heredoc;
+use crate::key::set::Names;
 use crate::keyword::Keyword;
 use crate::raw::{self, Node};
 use crate::suggest;
@@ -72,7 +74,7 @@ pub struct RawParsed {
 
 /// Reads a file to what BuildKit's parser makes of it, before its instructions are checked.
 pub fn parse_raw(text: &str) -> RawParsed {
-    let read = raw::read(text);
+    let read = raw::read(text, Dialect::Dockerfile);
     let instructions = read.nodes.into_iter().map(|node| {
         let sub = node.trigger.as_ref().map(|trigger| trigger.keyword.value.clone());
         let (heredocs, first_line, last_line) = (node.heredocs, node.first_line, node.last_line);
@@ -99,15 +101,22 @@ pub fn parse_raw(text: &str) -> RawParsed {
     RawParsed { directives: read.directives, instructions: instructions.collect(), diagnostics: read.diagnostics }
 }
 
-/// Reads a file.
+/// Reads a Dockerfile.
 pub fn parse(text: &str) -> Parsed {
-    let read = raw::read(text);
+    parse_as(text, Dialect::Dockerfile)
+}
+
+/// Reads a file of this dialect.
+pub fn parse_as(text: &str, dialect: Dialect) -> Parsed {
+    let read = raw::read(text, dialect);
     let mut diagnostics = read.diagnostics;
+    let mut extensions = Extensions::default();
     let mut instructions = Vec::with_capacity(read.nodes.len());
     // A faulty FROM opens a stage all the same: what follows it is not to blame.
     let mut in_stage = false;
     let mut unsure = read.incomplete;
-    for node in read.nodes {
+    for mut node in read.nodes {
+        let key = extensions.above(&mut node, &mut diagnostics);
         let outside = !in_stage && !unsure;
         match node.kind {
             Some(Keyword::From) => in_stage = true,
@@ -123,8 +132,13 @@ pub fn parse(text: &str) -> Parsed {
             Some(_) => {}
             None => unsure |= suggestion(&node) == Some(Keyword::From.name()),
         }
-        instructions.extend(instruction(node, &mut diagnostics));
+        let name = node.keyword.value.to_ascii_uppercase();
+        if let Some(mut instruction) = instruction(node, &mut diagnostics) {
+            instruction.key = key.filter(|key| takes_key(key, &name, &instruction.command, &mut diagnostics));
+            instructions.push(instruction);
+        }
     }
+    let keys = extensions.finish(read.trailing, &mut diagnostics);
     let any_error = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     if let (false, false, Some(last)) = (in_stage, any_error, instructions.last()) {
         let message = "dockerfile contains no stages to build: it has no FROM";
@@ -133,7 +147,57 @@ pub fn parse(text: &str) -> Parsed {
         );
     }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-    Parsed { document: Document { directives: read.directives, instructions }, diagnostics }
+    Parsed { document: Document { directives: read.directives, instructions, keys }, diagnostics }
+}
+
+/// The lines of the extended language as they come by.
+#[derive(Default)]
+struct Extensions {
+    names: Names,
+    keys: Vec<KeyBinding>,
+}
+
+impl Extensions {
+    /// Takes the lines above an instruction; gives the key that the flags among them state.
+    fn above(&mut self, node: &mut Node, out: &mut Vec<Diagnostic>) -> Option<KeyFlag> {
+        if let Some(line) = node.trigger.as_ref().and_then(|trigger| trigger.extended.first()) {
+            let error = Diagnostic::error("UnknownFlag", line.span, "ONBUILD's instruction takes no --key");
+            out.push(error.with_help("a key belongs to the build that runs the step: state it there"));
+        }
+        let flags = self.lines(std::mem::take(&mut node.extended), out);
+        let written = flags.key?;
+        let expr = written.value?;
+        let set = self.names.resolve(&expr, out)?;
+        Some(KeyFlag { expr, set, span: written.span })
+    }
+
+    fn lines(&mut self, lines: Vec<extended::Line>, out: &mut Vec<Diagnostic>) -> extended::Flags {
+        let mut flags = extended::Flags::default();
+        for line in lines {
+            match line.kind() {
+                Ok(extended::Kind::Flags) => flags.read(&line, out),
+                Ok(extended::Kind::Instruction(extended::Keyword::Key, start)) => {
+                    if let Some(key) = extended::key_instruction(&line, start, out) {
+                        self.names.bind(&key.name, key.expr.as_ref(), out);
+                        self.keys.push(key);
+                    }
+                }
+                Err(diagnostic) => out.push(*diagnostic),
+            }
+        }
+        flags
+    }
+
+    /// Takes the lines behind the last instruction.
+    fn finish(mut self, lines: Vec<extended::Line>, out: &mut Vec<Diagnostic>) -> Vec<KeyBinding> {
+        for line in lines.iter().filter(|line| line.is_flags()) {
+            let error = Diagnostic::error("MisplacedExtension", line.span, "no instruction follows these flags");
+            out.push(error.with_help("write them right above the instruction that they are meant for"));
+        }
+        self.lines(lines.into_iter().filter(|line| !line.is_flags()).collect(), out);
+        self.names.finish(out);
+        self.keys
+    }
 }
 
 /// Reads the text of a trigger, as an image's config keeps it, with the default escape character.
@@ -143,7 +207,7 @@ pub fn parse(text: &str) -> Parsed {
 /// # Errors
 /// All that is wrong with it; a text that holds no instruction or more than one is wrong too.
 pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<Diagnostic>> {
-    let read = raw::read(text);
+    let read = raw::read(text, Dialect::Dockerfile);
     let mut diagnostics = read.diagnostics;
     let mut found: Vec<Instruction> = Vec::new();
     for node in read.nodes {
@@ -159,12 +223,25 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<Diagnostic>> {
     }
 }
 
+/// Whether an instruction has a key that can be stated.
+fn takes_key(key: &KeyFlag, name: &str, command: &Command, out: &mut Vec<Diagnostic>) -> bool {
+    if matches!(command, Command::Run(_)) {
+        return true;
+    }
+    let error = Diagnostic::error("UnknownFlag", key.span, format!("{name} takes no --key"));
+    out.push(error.with_help("a key is stated for RUN; what other instructions depend on is exact already"));
+    false
+}
+
 /// The typed form of a node; `None` if it is wrong, which is then among the diagnostics.
 fn instruction(mut node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruction> {
     let Some(kind) = node.kind else {
         let name = &node.keyword.value;
         let error = Diagnostic::error("UnknownInstruction", node.keyword.span, format!("unknown instruction: {name}"));
         diagnostics.push(match suggestion(&node) {
+            _ if extended::Keyword::parse(name).is_some() => {
+                error.with_help(format!("write # kiln: {name} …, or call the file *.kiln"))
+            }
             Some(nearest) => error.with_help(format!("did you mean {nearest}?")),
             None if name.contains('=') || name.starts_with('-') || name.contains("&&") => {
                 error.with_help("if this line continues the one above, that one must end in the escape character")
@@ -220,6 +297,7 @@ fn finish(node: Node, heredocs: Vec<Heredoc>, command: Command) -> Instruction {
         json: node.json,
         heredocs,
         comments: node.comments,
+        key: None,
         command,
     }
 }

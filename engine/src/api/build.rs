@@ -14,7 +14,8 @@ use std::path::PathBuf;
 pub struct Request {
     /// Where COPY and ADD read.
     pub context: Context,
-    /// The Dockerfile, relative to the working directory; `None` is `Dockerfile` in the context.
+    /// The Dockerfile, relative to the working directory; `None` is the first in the context of `Dockerfile`, `dockerfile`,
+    /// `Dockerfile.kiln` and `build.kiln`.
     pub dockerfile: Option<PathBuf>,
     /// The stages to build, at most one for now; none is the last stage.
     pub targets: Vec<String>,

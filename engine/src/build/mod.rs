@@ -22,6 +22,7 @@ use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
 use context::BuildContext;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
+use kiln_dsl::extended::Dialect;
 use kiln_dsl::platform::Platform;
 use kiln_dsl::span::Span;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
     let started = Instant::now();
     let Context::Directory(root) = &request.context;
     let (path, file) = read_dockerfile(root, request.dockerfile.as_deref())?;
-    let parsed = kiln_dsl::parser::parse(&file.text);
+    let parsed = kiln_dsl::parser::parse_as(&file.text, Dialect::of_file(&path));
     if parsed.has_errors() {
         let File { name, text } = file;
         return Err(BuildError::Diagnostics { file: name, text, diagnostics: parsed.diagnostics });
@@ -93,7 +94,7 @@ fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(PathBuf, File),
     }
     let candidates = match given {
         Some(path) => vec![path.to_path_buf()],
-        None => vec![root.join("Dockerfile"), root.join("dockerfile")],
+        None => ["Dockerfile", "dockerfile", "Dockerfile.kiln", "build.kiln"].map(|name| root.join(name)).to_vec(),
     };
     let mut first_error = None;
     for path in candidates {

@@ -494,6 +494,9 @@ impl Planner<'_> {
             Some("none") => true,
             Some(_) => false,
         };
+        if let Some(key) = &instruction.key {
+            self.not_supported(key.span, "--key", "remove the flag");
+        }
         let (argv, script) = command(run, instruction, state);
         let mut inputs = Vec::new();
         let mut mounts = Vec::new();
