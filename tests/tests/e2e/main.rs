@@ -4,5 +4,6 @@
 
 mod caching;
 mod errors;
+mod examples;
 mod kills;
 mod outputs;

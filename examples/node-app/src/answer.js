@@ -1,0 +1,2 @@
+// What the application says.
+module.exports = (uptime) => `up for ${uptime}`;
