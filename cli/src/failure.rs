@@ -3,6 +3,7 @@
 //! Knows nothing of how it is drawn.
 
 use crate::exit::Exit;
+use kiln_dsl::diagnostic::Diagnostic;
 use kiln_engine::api::{BuildError, ManageError};
 use kiln_engine::sandbox::NamespaceError;
 use std::io;
@@ -87,6 +88,24 @@ pub enum UsageError {
         /// What to do in its place.
         advice: &'static str,
     },
+    /// The project file means nothing.
+    #[error("{file} cannot be used")]
+    Project {
+        /// The file.
+        file: String,
+        /// Its whole text.
+        text: String,
+        /// What is wrong with it.
+        finding: Box<Diagnostic>,
+    },
+    /// A file that is read before anything is done.
+    #[error("failed to read {file}: {reason}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the system said.
+        reason: String,
+    },
     /// Nothing says where the store is.
     #[error("there is no place for the store: neither KILN_STORE nor XDG_DATA_HOME nor HOME is set")]
     NoStore,
@@ -148,7 +167,8 @@ impl UsageError {
             UsageError::Value { help, .. } => help.clone(),
             UsageError::Terminal { advice, .. } => Some((*advice).to_owned()),
             UsageError::NoStore => Some("set KILN_STORE to a directory".into()),
-            UsageError::Variable { .. } | UsageError::Conflict { .. } => None,
+            UsageError::Project { finding, .. } => finding.help.clone(),
+            UsageError::Variable { .. } | UsageError::Conflict { .. } | UsageError::Unreadable { .. } => None,
         }
     }
 }

@@ -6,6 +6,7 @@ mod engine;
 mod environment;
 mod exit;
 mod failure;
+mod project;
 mod render;
 mod report;
 mod session;

@@ -4,7 +4,7 @@
 //! text, on character boundaries, on one line) is made sure here.
 
 use crate::environment::Environment;
-use crate::failure::Failure;
+use crate::failure::{Failure, UsageError};
 use crate::streams::Stream;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::span::Span;
@@ -52,6 +52,9 @@ pub fn failure(failure: &Failure, look: Look) -> String {
         }
         let _infallible = writeln!(out, "{}: {failure}: {}", error_word(look), count(diagnostics));
         return out;
+    }
+    if let Failure::Usage(UsageError::Project { file, text, finding }) = failure {
+        return self::finding(finding, file, text, look);
     }
     if let Failure::Build(build) = failure
         && let Some(place) = build.place()

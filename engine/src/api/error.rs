@@ -245,6 +245,7 @@ impl BuildError {
                 Some(format!("give it with --secret id={id},src=FILE or --secret id={id},env=NAME"))
             }
             BuildError::Unsupported { advice, .. } => advice.clone(),
+            BuildError::Pull { source, .. } => source.downcast_ref::<crate::registry::Error>()?.advice(),
             _ => None,
         }
     }

@@ -15,6 +15,17 @@ pub struct Mirror {
     pub url: String,
 }
 
+impl Mirror {
+    /// A mirror of `registry` at `url`.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    pub fn new(registry: &str, url: &str) -> Result<Self, OptionsError> {
+        let mirror = Mirror { registry: canonical_registry(registry), url: url.to_owned() };
+        check_mirror(&mirror).map(|_| mirror)
+    }
+}
+
 /// What a client is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -139,8 +150,7 @@ pub fn parse_mirrors(text: &str) -> Result<Vec<Mirror>, OptionsError> {
                 Some((registry, url)) if !registry.contains("://") => (registry.trim(), url.trim()),
                 _ => (super::reference::DOCKER_HUB, entry),
             };
-            let mirror = Mirror { registry: canonical_registry(registry), url: url.to_owned() };
-            check_mirror(&mirror).map(|_| mirror)
+            Mirror::new(registry, url)
         })
         .collect()
 }

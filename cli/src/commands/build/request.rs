@@ -5,6 +5,7 @@
 use super::{Args, Progress, output, progress_of, secret};
 use crate::environment::{self, Environment};
 use crate::failure::UsageError;
+use crate::project::Project;
 use crate::session::Session;
 use crate::text::quantity;
 use kiln_engine::api::{Context, NetworkMode, Output, Request, Secret};
@@ -51,9 +52,13 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         outputs.push(typed.output);
     }
     check_stdout(&outputs, mode, session)?;
+    let context = context(args.context)?;
+    let mut registry = registry(environment)?;
+    let Context::Directory(directory) = &context;
+    Project::of(directory)?.complete(&mut registry);
     let wants_id = mode == Mode::Quiet || args.iidfile.is_some() || args.metadata_file.is_some();
     let request = Request {
-        context: context(args.context)?,
+        context,
         dockerfile: args.file.map(|file| if file.as_os_str() == "-" { "/dev/stdin".into() } else { file }),
         targets: args.target.into_iter().collect(),
         build_args: build_args(&args.build_args, environment)?,
@@ -71,7 +76,7 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         shm_size: args.shm_size.as_deref().map(shm_size).transpose()?,
         source_date_epoch: source_date_epoch(environment)?,
         want_image_id: wants_id,
-        registry: registry(environment)?,
+        registry,
         store: environment.store().ok_or(UsageError::NoStore)?,
     };
     Ok(Meaning { request, mode, iidfile: args.iidfile, metadata_file: args.metadata_file })
