@@ -7,4 +7,8 @@ mod docs;
 mod errors;
 mod examples;
 mod kills;
+mod manage;
+mod node_app;
 mod outputs;
+mod registry;
+mod registry_server;

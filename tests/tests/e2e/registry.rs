@@ -2,11 +2,8 @@
 //!
 //! The image that is pulled was built by kiln and pushed with the registry's own HTTP interface.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test's failure is a panic, and its skip a line")]
-
-mod server;
-
-use server::{Registry, available};
+use crate::registry_server::{Breaking, Registry, available};
+use kiln_tests::kiln_program;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -36,7 +33,7 @@ impl Place {
 
     /// Runs kiln with a store of this name and nothing else of the environment.
     fn kiln(&self, store: &str, variables: &[(&str, &str)], args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        let mut command = Command::new(kiln_program().unwrap());
         command.env_clear().env("HOME", self.path("home")).env("KILN_STORE", self.path(store));
         command.envs(variables.iter().copied()).args(args).output().unwrap()
     }
@@ -173,7 +170,7 @@ fn a_registry_that_breaks_connections_is_resumed() {
     .take(2_000_000)
     .collect();
     place.push(&registry, "app", "1", &noise);
-    let proxy = server::Breaking::start(&registry, 400_000);
+    let proxy = Breaking::start(&registry, 400_000);
     let context = place.context("context", &[("Dockerfile", &format!("FROM {}/app:1\n", proxy.host()))]);
     let built = place.build("store", &[], &context, &[]);
     assert_eq!(built.len(), 1);

@@ -1,8 +1,7 @@
 //! The commands on images and the store, through the program itself, on an image that has a shell.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test's failure is a panic, and its skip a line")]
-
-use std::path::{Path, PathBuf};
+use kiln_tests::{has_tool, kiln_program};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 /// A store with the image `base`, which is busybox.
@@ -11,12 +10,7 @@ struct Place(tempfile::TempDir);
 impl Place {
     /// `None` where there is no static busybox; where all tools must be there, that is a failure.
     fn new() -> Option<Self> {
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new).into_iter().find(|path| path.exists());
-        let Some(busybox) = busybox else {
-            assert!(std::env::var_os("KILN_REQUIRE_TOOLS").is_none_or(|value| value != "1"), "busybox is missing");
-            eprintln!("skipped: busybox is not installed");
-            return None;
-        };
+        let busybox = has_tool("busybox")?;
         let place = Place(tempfile::tempdir().unwrap());
         let bin = place.path("rootfs/bin");
         std::fs::create_dir_all(&bin).unwrap();
@@ -36,7 +30,7 @@ impl Place {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        let mut command = Command::new(kiln_program().unwrap());
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.path("home"));
         command.env("KILN_STORE", self.path("store")).args(args);
         command
