@@ -10,5 +10,6 @@ mod kills;
 mod manage;
 mod node_app;
 mod outputs;
+mod processes;
 mod registry;
 mod registry_server;
