@@ -117,6 +117,15 @@ impl Ignore {
         self.patterns.is_empty()
     }
 
+    /// Whether a pattern leaves out whatever there is.
+    pub fn excludes_everything(&self) -> bool {
+        let all = |pattern: &Pattern| {
+            let cleaned = compile::clean(&pattern.written);
+            matches!(cleaned.strip_prefix('/').unwrap_or(&cleaned), "*" | "**" | "**/*")
+        };
+        self.patterns.iter().any(|pattern| !pattern.negated && all(pattern))
+    }
+
     /// Whether any pattern takes back.
     pub fn has_negated(&self) -> bool {
         self.any_negated

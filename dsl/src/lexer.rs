@@ -231,7 +231,7 @@ impl<'a> Lexer<'a> {
             }
         }
         if let Some(span) = empty {
-            let message = "empty line within a continued instruction";
+            let message = "Empty continuation line";
             self.diagnostics.push(
                 Diagnostic::warning("NoEmptyContinuation", span, message)
                     .with_help("remove the empty line, or write `#` in it; a later Docker will refuse it"),

@@ -5,6 +5,7 @@
 //! small notation each (a mount, a mode, a port, a platform), always as text to a typed value or a typed error.
 
 pub mod ast;
+pub mod check;
 pub mod chmod;
 mod csv;
 pub mod diagnostic;

@@ -31,8 +31,35 @@ pub fn nearest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Op
     best
 }
 
+/// The option at the smallest edit distance (at most 2, swaps count twice, case matters), as BuildKit looks for it.
+///
+/// For messages that must be the same as Docker's; [`nearest`] guesses better.
+pub fn nearest_exact<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word: Vec<char> = word.chars().take(LONGEST_WORD_CHARS + 1).collect();
+    let mut best = None;
+    let mut best_distance = TOO_FAR;
+    for option in options {
+        let target: Vec<char> = option.chars().take(LONGEST_WORD_CHARS + 1).collect();
+        if word.len().abs_diff(target.len()) >= TOO_FAR {
+            continue;
+        }
+        let distance = distance(&word, &target, false);
+        if distance == 0 {
+            return None;
+        }
+        if distance < best_distance {
+            (best, best_distance) = (Some(option), distance);
+        }
+    }
+    best
+}
+
 /// The number of characters to insert, remove, replace or swap with their neighbour.
 fn edit_distance(a: &[char], b: &[char]) -> usize {
+    distance(a, b, true)
+}
+
+fn distance(a: &[char], b: &[char], swaps: bool) -> usize {
     // The rows of the table for `a` up to two, one and no characters back.
     let mut oldest = vec![0; b.len() + 1];
     let mut previous: Vec<usize> = (0..=b.len()).collect();
@@ -41,7 +68,7 @@ fn edit_distance(a: &[char], b: &[char]) -> usize {
         for j in 1..=b.len() {
             let replaced = previous[j - 1] + usize::from(a[i - 1] != b[j - 1]);
             row[j] = replaced.min(previous[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+            if swaps && i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 row[j] = row[j].min(oldest[j - 2] + 1);
             }
         }
@@ -53,6 +80,14 @@ fn edit_distance(a: &[char], b: &[char]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_exact_guess_minds_case_and_takes_short_words() {
+        assert_eq!(nearest_exact("VERSON", ["version", "VERSION"]), Some("VERSION"));
+        assert_eq!(nearest_exact("foo", ["FOO", "PATH"]), None);
+        assert_eq!(nearest_exact("A", ["PATH", "B"]), Some("B"));
+        assert_eq!(nearest_exact("A", ["A", "B"]), None);
+    }
 
     #[test]
     fn a_slip_finds_its_word_and_a_stranger_finds_none() {

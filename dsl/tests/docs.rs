@@ -28,7 +28,7 @@ fn the_page_lists_exactly_the_codes_that_the_sources_use() {
     };
     let used: BTreeSet<&str> = code.split('"').filter(is_code).collect();
     let page = std::fs::read_to_string(root.join("../docs/language.md")).expect("the page");
-    let (_, list) = page.split_once("## Codes of diagnostics").expect("the list");
+    let (_, list) = page.split_once("## Checks").expect("the list");
     let listed: BTreeSet<&str> = list.split('`').filter(is_code).collect();
     assert_eq!(listed, used);
     assert!(used.len() > 20, "{used:?}");

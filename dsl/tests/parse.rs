@@ -77,8 +77,6 @@ fn what_stands_before_the_first_stage_is_limited() {
 #[test]
 fn stages_and_their_names_are_checked() {
     insta::assert_snapshot!(told("from a as B\nFROM b as c\nFROM a AS 1x\nFROM a b\nFROM\n"), @r#"
-    StageNameCasing 'B': stage name 'B' should be lowercase
-    FromAsCasing 'as': 'as' and 'FROM' keywords' casing do not match
     InvalidStageName '1x': invalid name for build stage: "1x", name can't start with a number or contain symbols [use letters, digits, `-`, `_` and `.`, and begin with a letter]
     WrongArgumentCount 'a': FROM requires either one or three arguments [write FROM image AS name]
     WrongArgumentCount 'FROM': FROM requires either one or three arguments [write FROM image, or FROM image AS name]
@@ -93,6 +91,8 @@ fn directives_stand_at_the_head_and_once() {
     let parsed = parser::parse("# escape=`\r\nFROM a\r\nRUN a `\r\n  b\\c\r\n");
     assert_eq!(parsed.document.directives.escape, '`');
     assert_eq!(parsed.document.instructions[1].original, "RUN a   b\\c");
+    insta::assert_snapshot!(told("# check=skip=UndefinedVars;error=true\nFROM a\n"), @r#"UnknownCheck 'skip=UndefinedVars;error=true': there is no check "UndefinedVars" [did you mean UndefinedVar?]"#);
+    insta::assert_snapshot!(told("# check=skip\nFROM a\n"), @r#"InvalidCheck 'skip': invalid check option "skip" [write # check=skip=NAME,NAME;error=true;experimental=NAME, without blanks]"#);
     insta::assert_snapshot!(told("# escape=''\nFROM a\n"), @r"InvalidEscape '''': invalid escape token '''' does not match ` or \");
 }
 
@@ -105,7 +105,7 @@ fn logical_lines_drop_comments_and_empty_lines_and_know_their_places() {
     assert_eq!(run.original, "RUN a   b \tc");
     assert_eq!(run.comments.iter().map(|comment| comment.value.as_str()).collect::<Vec<_>>(), ["the run"]);
     assert_eq!(&text[run.span.start as usize..run.span.end as usize], "RUN a \\ \n# no\n\n  b \\\n\tc");
-    insta::assert_snapshot!(told(text), @"NoEmptyContinuation '': empty line within a continued instruction [remove the empty line, or write `#` in it; a later Docker will refuse it]");
+    insta::assert_snapshot!(told(text), @"NoEmptyContinuation '': Empty continuation line [remove the empty line, or write `#` in it; a later Docker will refuse it]");
 }
 
 #[test]
@@ -175,7 +175,6 @@ fn assignments_keep_quotes_for_the_expansion() {
     insta::assert_snapshot!(told("FROM a\nLABEL =x\nARG =x\nENV a b\n"), @r#"
     BlankName '': LABEL names can not be blank
     BlankName '=x': ARG names can not be blank
-    LegacyKeyValueFormat 'a b': "ENV key=value" should be used instead of legacy "ENV key value" format [write ENV a=…]
     "#);
 }
 

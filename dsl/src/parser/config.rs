@@ -22,15 +22,6 @@ pub(super) fn assignments(node: &Node, keyword: Keyword, out: &mut Vec<Diagnosti
         out.push(Diagnostic::error("BlankName", key.span, format!("{keyword} names can not be blank")));
         return None;
     }
-    if node.legacy
-        && let [[key, value]] = pairs
-    {
-        let message =
-            format!("\"{keyword} key=value\" should be used instead of legacy \"{keyword} key value\" format");
-        let help = format!("write {keyword} {}=…", key.value);
-        let span = crate::span::Span { start: key.span.start, end: value.span.end };
-        out.push(Diagnostic::warning("LegacyKeyValueFormat", span, message).with_help(help));
-    }
     let pairs = pairs.iter().map(|[key, value]| (key.clone(), value.clone())).collect();
     Some(Assignments { pairs, legacy: node.legacy })
 }
@@ -51,11 +42,6 @@ fn one(node: &Node, keyword: Keyword, out: &mut Vec<Diagnostic>) -> Option<Word>
 
 /// `MAINTAINER NAME`
 pub(super) fn maintainer(node: &Node, out: &mut Vec<Diagnostic>) -> Option<Word> {
-    let message = "Maintainer instruction is deprecated in favor of using label";
-    out.push(
-        Diagnostic::warning("MaintainerDeprecated", node.keyword.span, message)
-            .with_help("write LABEL org.opencontainers.image.authors=…"),
-    );
     single(node, Keyword::Maintainer, out)
 }
 

@@ -4,7 +4,7 @@
 
 use super::flags::{self, Takes};
 use super::wrong_count;
-use crate::ast::{ArgDecl, From, Word};
+use crate::ast::{ArgDecl, From};
 use crate::diagnostic::Diagnostic;
 use crate::keyword::Keyword;
 use crate::raw::Node;
@@ -24,8 +24,7 @@ pub(super) fn from(node: &Node, out: &mut Vec<Diagnostic>) -> Option<From> {
             return None;
         }
     };
-    if let Some((as_word, name)) = name {
-        lint(node, as_word, name, out);
+    if let Some((_, name)) = name {
         if !is_stage_name(&name.value) {
             let message = format!(
                 "invalid name for build stage: {:?}, name can't start with a number or contain symbols",
@@ -44,24 +43,6 @@ fn is_stage_name(name: &str) -> bool {
     let lower = name.to_lowercase();
     lower.starts_with(|c: char| c.is_ascii_lowercase())
         && lower.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.'))
-}
-
-fn lint(node: &Node, as_word: &Word, name: &Word, out: &mut Vec<Diagnostic>) {
-    if name.value.chars().any(char::is_uppercase) {
-        let message = format!("stage name '{}' should be lowercase", name.value);
-        out.push(Diagnostic::warning("StageNameCasing", name.span, message));
-    }
-    let keyword = &node.keyword.value;
-    let (lower, upper) = (keyword.to_ascii_lowercase(), keyword.to_ascii_uppercase());
-    let same = if *keyword == lower {
-        as_word.value.bytes().all(|b| b.is_ascii_lowercase())
-    } else {
-        *keyword != upper || as_word.value.bytes().all(|b| b.is_ascii_uppercase())
-    };
-    if !same {
-        let message = format!("'{}' and '{keyword}' keywords' casing do not match", as_word.value);
-        out.push(Diagnostic::warning("FromAsCasing", as_word.span, message));
-    }
 }
 
 /// `ARG NAME[=DEFAULT] …`; flags are ignored, as BuildKit does.

@@ -11,7 +11,12 @@ mod from;
 mod onbuild;
 mod run;
 
+<<<<<<< HEAD
 use crate::ast::{Command, Directives, Document, Heredoc, Instruction, KeyBinding, KeyFlag};
+=======
+use crate::ast::{Command, Directives, Document, Heredoc, Instruction};
+use crate::check::{Config, Rule};
+>>>>>>> 333b268 (feat(dsl): the build checks, Docker's 22 and four of kiln's own)
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::extended::{self, Dialect};
 use crate::heredoc;
@@ -110,7 +115,11 @@ pub fn parse(text: &str) -> Parsed {
 pub fn parse_as(text: &str, dialect: Dialect) -> Parsed {
     let read = raw::read(text, dialect);
     let mut diagnostics = read.diagnostics;
+<<<<<<< HEAD
     let mut extensions = Extensions::default();
+=======
+    check_directive(&read.directives, &mut diagnostics);
+>>>>>>> 333b268 (feat(dsl): the build checks, Docker's 22 and four of kiln's own)
     let mut instructions = Vec::with_capacity(read.nodes.len());
     // A faulty FROM opens a stage all the same: what follows it is not to blame.
     let mut in_stage = false;
@@ -197,6 +206,28 @@ impl Extensions {
         self.lines(lines.into_iter().filter(|line| !line.is_flags()).collect(), out);
         self.names.finish(out);
         self.keys
+    }
+}
+
+/// Whether the settings of the build checks can be read, and name checks that there are.
+fn check_directive(directives: &Directives, diagnostics: &mut Vec<Diagnostic>) {
+    let Some(word) = &directives.check else { return };
+    match Config::of_directive(&word.value) {
+        Ok(config) => {
+            for name in config.unknown_names() {
+                let warning = Diagnostic::warning("UnknownCheck", word.span, format!("there is no check {name:?}"));
+                diagnostics.push(match suggest::nearest(name, Rule::all().map(Rule::name)) {
+                    Some(near) => warning.with_help(format!("did you mean {near}?")),
+                    None => {
+                        warning.with_help("the names of the checks are in their findings; names have no blanks between")
+                    }
+                });
+            }
+        }
+        Err(error) => diagnostics.push(
+            Diagnostic::error("InvalidCheck", word.span, error.to_string())
+                .with_help("write # check=skip=NAME,NAME;error=true;experimental=NAME, without blanks"),
+        ),
     }
 }
 
