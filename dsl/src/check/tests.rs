@@ -363,7 +363,7 @@ fn what_the_ignore_file_excludes_is_not_copied() {
 #[test]
 fn descriptions_are_checked_where_the_file_asks_for_it() {
     let text = "# check=experimental=all\n# base The base.\nFROM alpine AS base\n# Version.\nARG V\n# A B\nARG A B=1\n\
-                # X.\nARG X Y\n# x\n#\nARG Z\n# kiln: --key=k\nARG W\nRUN x";
+                # X.\nARG X Y\n# x\n#\nARG Z\n# check=skip=UndefinedVar\nARG W\nRUN x";
     insta::assert_snapshot!(told(text));
     clean(&["# Base.\nFROM alpine AS base"]);
 }

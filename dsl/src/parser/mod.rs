@@ -11,12 +11,8 @@ mod from;
 mod onbuild;
 mod run;
 
-<<<<<<< HEAD
 use crate::ast::{Command, Directives, Document, Heredoc, Instruction, KeyBinding, KeyFlag};
-=======
-use crate::ast::{Command, Directives, Document, Heredoc, Instruction};
 use crate::check::{Config, Rule};
->>>>>>> 333b268 (feat(dsl): the build checks, Docker's 22 and four of kiln's own)
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::extended::{self, Dialect};
 use crate::heredoc;
@@ -115,11 +111,8 @@ pub fn parse(text: &str) -> Parsed {
 pub fn parse_as(text: &str, dialect: Dialect) -> Parsed {
     let read = raw::read(text, dialect);
     let mut diagnostics = read.diagnostics;
-<<<<<<< HEAD
-    let mut extensions = Extensions::default();
-=======
     check_directive(&read.directives, &mut diagnostics);
->>>>>>> 333b268 (feat(dsl): the build checks, Docker's 22 and four of kiln's own)
+    let mut extensions = Extensions::default();
     let mut instructions = Vec::with_capacity(read.nodes.len());
     // A faulty FROM opens a stage all the same: what follows it is not to blame.
     let mut in_stage = false;
