@@ -24,16 +24,16 @@ pub(super) fn from(node: &Node, out: &mut Vec<Diagnostic>) -> Option<From> {
             return None;
         }
     };
-    if let Some((_, name)) = name {
-        if !is_stage_name(&name.value) {
-            let message = format!(
-                "invalid name for build stage: {:?}, name can't start with a number or contain symbols",
-                name.value
-            );
-            let help = "use letters, digits, `-`, `_` and `.`, and begin with a letter";
-            out.push(Diagnostic::error("InvalidStageName", name.span, message).with_help(help));
-            return None;
-        }
+    if let Some((_, name)) = name
+        && !is_stage_name(&name.value)
+    {
+        let message = format!(
+            "invalid name for build stage: {:?}, name can't start with a number or contain symbols",
+            name.value
+        );
+        let help = "use letters, digits, `-`, `_` and `.`, and begin with a letter";
+        out.push(Diagnostic::error("InvalidStageName", name.span, message).with_help(help));
+        return None;
     }
     Some(From { platform: flags?.one("platform"), image: image.clone(), name: name.map(|(_, name)| name.clone()) })
 }

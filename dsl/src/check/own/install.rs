@@ -118,8 +118,7 @@ fn installation<'a>(command: &[&'a str]) -> Option<Installation<'a>> {
             // What is installed from a directory needs the directory.
             let is_local = |word: &&&str| word.starts_with('.') || word.starts_with('/') || word.starts_with('$');
             let named: Vec<&&str> = words.filter(|word| !files.contains(*word)).collect();
-            if named.iter().any(|word| is_local(&word)) || rest.iter().any(|word| matches!(*word, "-e" | "--editable"))
-            {
+            if named.iter().any(is_local) || rest.iter().any(|word| matches!(*word, "-e" | "--editable")) {
                 return None;
             }
         }
