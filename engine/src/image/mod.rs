@@ -3,7 +3,7 @@
 //! - [`time`]: moments as Go writes them.
 //! - [`config`]: the image configuration, byte for byte as BuildKit writes it.
 //! - [`history`]: the text that each instruction leaves in it.
-//! - [`reference`]: full and familiar names of images.
+//! - [`mod@reference`]: full and familiar names of images.
 //! - [`layer`]: a tree becomes a blob: tar, diff id and compression in one pass; [`gzip`] in parallel.
 //! - [`manifest`]: configuration and blobs become an image with an id and a manifest.
 //! - [`flatten`]: all layers as one tree.

@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
 }
 
 impl StatCache {
-    /// Reads what [`Writer::finish`] made; damaged data is an empty cache.
+    /// Reads what the writer made; damaged data is an empty cache.
     pub fn decode(data: Vec<u8>) -> Self {
         let mut blocks = HashMap::new();
         let mut reader = Reader(&data);
