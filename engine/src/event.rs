@@ -3,6 +3,10 @@
 //! `kiln build --progress json` prints these, one object a line; their names and fields are stable.
 //! Knows nothing of how they are shown.
 
+pub use crate::explain::verdict::{Hit, Miss, Verdict};
+
+use crate::explain::report::WhyReport;
+use crate::explain::verdict;
 use serde::Serialize;
 
 /// Something that happened.
@@ -36,12 +40,15 @@ pub enum Event {
     StepFinished {
         /// The step's place in `BuildStarted::steps`.
         step: usize,
-        /// How it ended.
+        /// How it ended: the fields `verdict` and `kind`, each a word of a closed list.
+        #[serde(flatten, serialize_with = "verdict::as_fields")]
         verdict: Verdict,
         /// On a miss or failure, why, in words; on a hit, what kind of hit.
         reason: String,
         /// Wall time in seconds, its queueing not included.
         duration: f64,
+        /// The same for a program: with what it was compared, what changed, what dragged it along.
+        why: Box<WhyReport>,
     },
     /// A finding that does not stop the build (an unconsumed build argument, a portability note).
     Warning {
@@ -86,32 +93,6 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
-}
-
-/// How a step ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Its result was known: nothing ran.
-    Hit,
-    /// It ran.
-    Miss,
-    /// It ran and failed.
-    Failed,
-    /// It did not run, because something else failed or the build was stopped.
-    Cancelled,
-}
-
-impl Verdict {
-    /// The word that is printed.
-    pub fn word(self) -> &'static str {
-        match self {
-            Verdict::Hit => "hit",
-            Verdict::Miss => "miss",
-            Verdict::Failed => "failed",
-            Verdict::Cancelled => "cancelled",
-        }
-    }
 }
 
 /// How many steps ended in which way.

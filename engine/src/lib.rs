@@ -10,6 +10,7 @@ pub mod cancel;
 pub mod copy;
 pub mod digest;
 pub mod event;
+pub mod explain;
 pub mod graph;
 pub mod image;
 pub mod key;

@@ -3,7 +3,7 @@
 //! Pure; knows nothing of colour or width.
 
 use crate::text::{clean, quantity};
-use kiln_engine::event::{Counts, Event, StepInfo, Verdict};
+use kiln_engine::event::{Counts, Event, Hit, Miss, StepInfo, Verdict};
 use std::fmt::Write as _;
 
 /// A step's name on one line.
@@ -22,7 +22,7 @@ pub fn prefix(name: &str, index: usize) -> String {
 /// ` (src/a.c changed) 1.2s`: the reason, and for what ran its time.
 pub fn outcome(verdict: Verdict, reason: &str, duration: f64) -> String {
     let mut out = in_brackets(reason);
-    if matches!(verdict, Verdict::Miss | Verdict::Failed) {
+    if verdict.ran() {
         let _infallible = write!(out, " {}", quantity::duration(duration));
     }
     out
@@ -38,9 +38,9 @@ pub fn counts(counts: &Counts) -> String {
     let plural = if counts.steps == 1 { "" } else { "s" };
     let mut out = format!("{} step{plural}", counts.steps);
     let parts = [
-        (counts.hits, Verdict::Hit),
-        (counts.misses, Verdict::Miss),
-        (counts.failed, Verdict::Failed),
+        (counts.hits, Verdict::Hit(Hit::Local)),
+        (counts.misses, Verdict::Miss(Miss::Changed)),
+        (counts.failed, Verdict::Failed(None)),
         (counts.cancelled, Verdict::Cancelled),
     ];
     let mut separator = ": ";

@@ -1,7 +1,7 @@
 //! `--progress plain`: stable lines for pipes and logs, each with the name of its step.
 //!
 //! ```text
-//! [build 1/3] FROM busybox ... hit (exact key)
+//! [build 1/3] FROM busybox ... hit (local)
 //! [build 2/3] RUN make ... running (src/a.c changed)
 //! [build 2/3] | cc -c src/a.c
 //! [build 2/3] RUN make ... miss (src/a.c changed) 1.2s
@@ -59,11 +59,11 @@ impl Render for Plain {
                 Some(step) => step.log(text, out),
                 None => Ok(()),
             },
-            Event::StepFinished { step: index, verdict, reason, duration } => {
+            Event::StepFinished { step: index, verdict, reason, duration, why: _ } => {
                 let Some(step) = self.steps.get_mut(*index) else { return Ok(()) };
                 let outcome = line::outcome(*verdict, reason, *duration);
                 writeln!(out, "{} ... {}{outcome}", step.name, verdict.word())?;
-                if *verdict == Verdict::Failed {
+                if matches!(verdict, Verdict::Failed(_)) {
                     self.failures.push(Failure { step: *index, outcome });
                 } else {
                     step.last_lines = VecDeque::new();
@@ -100,7 +100,7 @@ impl Step {
 
     /// The block at the end about a step that failed.
     fn repeat(&self, outcome: &str, out: &mut dyn Write) -> io::Result<()> {
-        let word = Verdict::Failed.word();
+        let word = Verdict::Failed(None).word();
         writeln!(out, "{word}: {}{outcome}", self.name)?;
         if self.lines > self.last_lines.len() {
             writeln!(out, "{word}: its last {} lines of {}; all are above", self.last_lines.len(), self.lines)?;

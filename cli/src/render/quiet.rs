@@ -26,10 +26,10 @@ impl Render for Quiet {
                 }
                 Ok(())
             }
-            Event::StepFinished { step, verdict, reason, duration } => {
+            Event::StepFinished { step, verdict, reason, duration, why: _ } => {
                 let Some((name, log)) = self.steps.get_mut(*step) else { return Ok(()) };
                 let mut log = std::mem::take(log);
-                if *verdict == Verdict::Failed {
+                if matches!(verdict, Verdict::Failed(_)) {
                     writeln!(out, "{name} ... {}{}", verdict.word(), line::outcome(*verdict, reason, *duration))?;
                     log.write_to(out)?;
                 }

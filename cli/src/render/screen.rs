@@ -93,7 +93,9 @@ impl Screen {
                     step.push(&text);
                 }
             }
-            Event::StepFinished { step, verdict, reason, duration } => self.finish(step, verdict, &reason, duration),
+            Event::StepFinished { step, verdict, reason, duration, why: _ } => {
+                self.finish(step, verdict, &reason, duration)
+            }
             Event::Warning { message } => {
                 self.pending.push(Pending::Text(format!("warning: {}", clean::one_line(&message))));
             }
@@ -121,7 +123,7 @@ impl Screen {
         }
         let outcome = line::outcome(verdict, reason, duration);
         self.pending.push(Pending::Step { name: step.name.clone(), verdict, outcome });
-        if verdict == Verdict::Failed && log.lines() > 0 {
+        if matches!(verdict, Verdict::Failed(_)) && log.lines() > 0 {
             self.pending.push(Pending::Output(log));
         }
     }
@@ -210,9 +212,9 @@ impl Step {
 /// Colour only repeats what the word says.
 fn colour(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Hit => "\x1b[32m",
-        Verdict::Miss => "\x1b[33m",
-        Verdict::Failed => "\x1b[1;31m",
+        Verdict::Hit(_) => "\x1b[32m",
+        Verdict::Miss(_) => "\x1b[33m",
+        Verdict::Failed(_) => "\x1b[1;31m",
         Verdict::Cancelled => "\x1b[2m",
     }
 }

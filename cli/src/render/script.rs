@@ -1,7 +1,7 @@
 //! Builds as lists of events, for the tests of renderers and commands.
 
 use super::Render;
-use kiln_engine::event::{Counts, Event, StepInfo, Stream, Verdict};
+use kiln_engine::event::{Counts, Event, Hit, Miss, StepInfo, Stream, Verdict};
 
 /// What a renderer makes of these events.
 pub fn rendered(mut render: impl Render, events: &[Event]) -> String {
@@ -38,7 +38,7 @@ pub fn log(step: usize, text: &str) -> Event {
 }
 
 pub fn finish(step: usize, verdict: Verdict, reason: &str, duration: f64) -> Event {
-    Event::StepFinished { step, verdict, reason: reason.into(), duration }
+    Event::StepFinished { step, verdict, reason: reason.into(), duration, why: Box::default() }
 }
 
 fn finished(hits: usize, misses: usize, duration: f64) -> Event {
@@ -56,23 +56,23 @@ fn finished(hits: usize, misses: usize, duration: f64) -> Event {
 pub fn successful() -> Vec<Event> {
     vec![
         started(),
-        finish(0, Verdict::Hit, "exact key", 0.0),
+        finish(0, Verdict::Hit(Hit::Local), "local", 0.0),
         start(1, "src/a.c changed"),
         log(1, "cc -c src/a.c\n"),
-        start(3, "first build"),
+        start(3, "first time"),
         log(3, "10%\r100%\n"),
         log(1, "\x1b[31mld\x1b[0m -o app\nno newline at the end"),
-        finish(1, Verdict::Miss, "src/a.c changed", 1.234),
+        finish(1, Verdict::Miss(Miss::Changed), "src/a.c changed", 1.234),
         Event::Warning { message: "build argument UNUSED is not consumed".into() },
-        finish(3, Verdict::Miss, "first build", 62.0),
-        finish(2, Verdict::Hit, "early cutoff", 0.0),
+        finish(3, Verdict::Miss(Miss::FirstTime), "first time", 62.0),
+        finish(2, Verdict::Hit(Hit::EarlyCutoff), "early cutoff", 0.0),
         finished(2, 2, 63.5),
     ]
 }
 
 /// Nothing changed.
 pub fn unchanged() -> Vec<Event> {
-    let hits = (0..4).map(|step| finish(step, Verdict::Hit, "exact key", 0.0));
+    let hits = (0..4).map(|step| finish(step, Verdict::Hit(Hit::Local), "local", 0.0));
     std::iter::once(started()).chain(hits).chain([finished(4, 0, 0.004)]).collect()
 }
 
@@ -80,13 +80,13 @@ pub fn unchanged() -> Vec<Event> {
 pub fn failing() -> Vec<Event> {
     vec![
         started(),
-        finish(0, Verdict::Hit, "exact key", 0.0),
+        finish(0, Verdict::Hit(Hit::Local), "local", 0.0),
         start(1, "src/a.c changed"),
-        start(3, "first build"),
+        start(3, "first time"),
         log(1, "cc -c src/a.c\n"),
         log(3, "added 12 packages\n"),
         Event::StepLog { step: 1, stream: Stream::Stderr, text: "src/a.c:1: error: no main\n\tstop\n".into() },
-        finish(1, Verdict::Failed, "exit code 2", 0.3),
+        finish(1, Verdict::Failed(Some(Miss::Changed)), "exit code 2", 0.3),
         finish(3, Verdict::Cancelled, "another step failed", 0.4),
         finish(2, Verdict::Cancelled, "another step failed", 0.0),
         failed(),
@@ -106,8 +106,8 @@ pub fn failed() -> Event {
 
 /// A step prints so many lines and fails.
 pub fn failing_with_lines(lines: usize) -> Vec<Event> {
-    let mut events = vec![started(), start(1, "first build")];
+    let mut events = vec![started(), start(1, "first time")];
     events.extend((0..lines).map(|n| log(1, &format!("line {n}\n"))));
-    events.extend([finish(1, Verdict::Failed, "exit code 1", 9.0), failed()]);
+    events.extend([finish(1, Verdict::Failed(Some(Miss::FirstTime)), "exit code 1", 9.0), failed()]);
     events
 }

@@ -125,7 +125,7 @@ mod tests {
             sink.emit(event);
             assert!(!matches!(sink.shared.lock().painter, Painter::Running(_)));
         }
-        assert_eq!(memory.text().lines().filter(|line| line.ends_with("... hit (exact key)")).count(), 4);
+        assert_eq!(memory.text().lines().filter(|line| line.ends_with("... hit (local)")).count(), 4);
         assert!(!memory.text().contains('\x1b'));
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let memory = Memory::default();
         let sink = TtySink::new(memory.stream(true), false, measure);
         sink.emit(script::started());
-        sink.emit(script::start(1, "first build"));
+        sink.emit(script::start(1, "first time"));
         let deadline = Instant::now() + Duration::from_secs(20);
         while memory.text().matches("1 running, 0 of 4 steps done").count() < 2 {
             assert!(Instant::now() < deadline, "no second painting: {:?}", memory.text());

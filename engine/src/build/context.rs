@@ -167,6 +167,11 @@ impl BuildContext {
         Ok(rustix::fs::openat2(&top, path.as_bytes(), flags, Mode::empty(), resolve)?.into())
     }
 
+    /// The ignore file's name and its content's digest, if there is one.
+    pub fn ignore_file(&self) -> Option<(&str, crate::digest::ContentId)> {
+        Some((self.ignore_file.as_deref()?, self.ignore_digest.into()))
+    }
+
     /// The ignore file and its pattern that hide `path`, if it is there.
     pub fn hidden_by(&self, path: &str) -> Option<(String, String)> {
         let clean = TreePath::new(path);

@@ -4,7 +4,7 @@
 //! values, proxies) is not handed in.
 
 use crate::key::{Component, Value};
-use crate::plan::{CopyStep, RunStep, WorkdirStep};
+use crate::plan::{Base, CopyStep, RunStep, WorkdirStep};
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
 use crate::tree::{Tree, TreePath};
 
@@ -12,6 +12,16 @@ use crate::tree::{Tree, TreePath};
 pub fn parent(snapshot: &Snapshot) -> Component {
     let layers = snapshot.layers().iter().map(|layer| layer.id()).collect();
     Component { label: "parent".to_owned(), value: Value::Layers(layers) }
+}
+
+/// What a FROM stands on.
+pub fn base(base: &Base, snapshot: &Snapshot) -> Vec<Component> {
+    let image = match base {
+        Base::Scratch => "scratch".to_owned(),
+        Base::Host => "the host's files".to_owned(),
+        Base::Image { key, .. } => key.to_string(),
+    };
+    vec![Component::text("the image", image), parent(snapshot)]
 }
 
 /// A list of texts as one, no two lists alike.
@@ -41,7 +51,7 @@ pub fn run(step: &RunStep, offline: bool, platform: &str, mounted: &[(String, Tr
     }
     for (name, value) in &step.env {
         let kind = if step.args.contains(name) { "ARG" } else { "ENV" };
-        all.push(Component::text(format!("{kind} {name}"), value.clone()));
+        all.push(Component::variable(kind, name, value));
     }
     all
 }

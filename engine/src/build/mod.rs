@@ -4,20 +4,23 @@
 //! plan is made (asking [`bases`] for images it lacks), [`steps`] settles and runs the graph, and
 //! [`finish`] makes the image. Events leave as they happen; nothing is printed.
 
+mod baseline;
 mod bases;
+mod book;
 mod context;
 mod copy_step;
 mod finish;
 mod host;
 mod keys;
+mod record;
 mod run_step;
 mod steps;
+mod why;
 
 pub use host::HostError;
 
 use crate::api::{BuildError, Cancel, Context, Outcome, Place, Request, Source};
 use crate::event::{Counts, Event, Sink, StepInfo};
-use crate::image::time::Timestamp;
 use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
 use context::BuildContext;
@@ -59,23 +62,56 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
     let bases = bases::Bases::new(request, &store, sink, &file);
     let plan = make_plan(&parsed.document, &options, &bases, &file, sink)?;
     let context = open_context(root, &path)?;
-    sink.emit(announce(&plan, &context_name(root)));
-    let steps = steps::Steps::new(request, &store, sink, cancel, &file, &plan, &context, &bases, root);
-    let result = steps.execute();
-    let counts = steps.counts();
-    if let Err(error) = result {
+    let begun = record::Begun::new(started, baseline::project(root, &path));
+    let baseline = baseline::Baseline::load(&store, begun.project, request, &plan, &file);
+    let book = book::Book::new(&plan, &file, sink);
+    sink.emit(announce(&plan, &begun));
+    let parts = steps::Parts {
+        request,
+        store: &store,
+        sink,
+        cancel,
+        file: &file,
+        plan: &plan,
+        context: &context,
+        bases: &bases,
+        book: &book,
+        baseline: &baseline,
+        begun: &begun,
+    };
+    let steps = steps::Steps::new(parts);
+    let result = run(request, &store, &plan, &steps, started);
+    let written = record::write(&begun, request, &store, (&plan, &file, &context), (&book, &baseline), &result);
+    if let Err(error) = written {
+        // The image is there: what explains it is worth a warning, and no failure.
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let words: Vec<String> = causes.map(ToString::to_string).collect();
+        sink.emit(Event::Warning { message: format!("this build cannot be explained later: {}", words.join(": ")) });
+    }
+    result
+}
+
+/// Runs the steps, and makes the image of them.
+fn run(
+    request: &Request,
+    store: &Store,
+    plan: &Plan,
+    steps: &steps::Steps<'_>,
+    started: Instant,
+) -> Result<Outcome, BuildError> {
+    if let Err(error) = steps.execute() {
         // What was made before the failure is kept; a failed write must not hide the failure.
         let _ = store.flush();
         return Err(error);
     }
-    let finished = finish::finish(request, &store, &plan, &steps)?;
-    store.flush().map_err(store_failed)?;
+    let finished = finish::finish(request, store, plan, steps)?;
+    store.flush().map_err(|error| store_error(&request.store, error))?;
     Ok(Outcome {
         image: Some(finished.key),
         image_id: finished.image_id,
         manifest: finished.manifest,
         names: finished.names,
-        counts,
+        counts: steps.book.counts(),
         duration: started.elapsed().as_secs_f64(),
     })
 }
@@ -191,7 +227,7 @@ fn finding_words(finding: &Diagnostic, file: &File) -> String {
     format!("{}:{}: {word}: {}", file.name, place.line(), finding.message)
 }
 
-fn announce(plan: &Plan, context: &str) -> Event {
+fn announce(plan: &Plan, begun: &record::Begun) -> Event {
     let steps = plan
         .shown
         .iter()
@@ -202,13 +238,7 @@ fn announce(plan: &Plan, context: &str) -> Event {
             line: shown.line,
         })
         .collect();
-    let mut hasher = blake3::Hasher::new_derive_key("kiln build v1");
-    hasher.update(context.as_bytes());
-    hasher.update(&std::process::id().to_le_bytes());
-    let now = Timestamp::now();
-    hasher.update(&now.seconds().to_le_bytes());
-    let build = hasher.finalize().to_hex()[..12].to_owned();
-    Event::BuildStarted { build, steps }
+    Event::BuildStarted { build: begun.id.to_string(), steps }
 }
 
 /// An error of another module, as a cause.

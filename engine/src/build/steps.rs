@@ -3,23 +3,26 @@
 //! A step's result is a snapshot. A hit takes the recorded layer; a step that runs and makes the same
 //! layer again leaves everything behind it a hit, because a snapshot is named by its layers' trees.
 
+use super::baseline::Baseline;
 use super::bases::Bases;
+use super::book::{self, Book, Ending};
 use super::context::BuildContext;
 use super::copy_step::Made;
-use super::{File, boxed, copy_step, keys, no_counts, run_step};
+use super::record::Begun;
+use super::why::{Reason, Root};
+use super::{File, boxed, copy_step, keys, run_step};
 use crate::api::{BuildError, Cancel, Request};
-use crate::digest::{LayerId, StepId};
-use crate::event::{Counts, Event, Sink, Verdict};
+use crate::digest::StepId;
+use crate::event::{Event, Sink};
+use crate::explain::{Change, Compared, Hit, Miss, Verdict, Why, files};
 use crate::graph::NodeId;
-use crate::key::{self, Key, compare};
-use crate::plan::{Plan, Step, StepKind};
+use crate::key::{self, Key};
+use crate::plan::{Base, Origin, Plan, Step, StepKind};
 use crate::schedule::{self, Work};
 use crate::snapshot::{LookupError, Snapshot};
 use crate::store::{ImageLayerRef, Record, Store, Used};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The result of a step.
@@ -35,12 +38,19 @@ pub(crate) struct Done {
 
 /// What a step that misses needs to run.
 pub(crate) struct Missed {
-    key: Key,
-    ids: [StepId; 2],
-    reason: String,
-    /// The layer of the nearest earlier execution.
-    previous: Option<LayerId>,
+    pub key: Key,
+    ids: [StepId; 3],
+    pub reason: Reason,
     input: Input,
+}
+
+/// What is noted of a step's result for the steps behind it.
+#[derive(Clone, Debug, Default)]
+struct Note {
+    /// The instruction that made the result another one than before; `None` where it is the same.
+    root: Option<Root>,
+    /// Whether something ran for it, and came out the same.
+    was_cut_off: bool,
 }
 
 /// What settling a step found out and running it needs again.
@@ -55,7 +65,7 @@ pub(crate) enum Input {
 
 impl Input {
     /// The listings of what a step reads.
-    fn trees(&self) -> Box<dyn Iterator<Item = &Tree> + '_> {
+    pub fn trees(&self) -> Box<dyn Iterator<Item = &Tree> + '_> {
         match self {
             Input::None => Box::new(std::iter::empty()),
             Input::Copy(prepared) => Box::new(prepared.read().into_iter()),
@@ -74,26 +84,32 @@ pub(crate) struct Steps<'a> {
     pub plan: &'a Plan,
     pub context: &'a BuildContext,
     pub bases: &'a Bases<'a>,
-    project: String,
+    pub book: &'a Book<'a>,
+    pub baseline: &'a Baseline,
+    pub begun: &'a Begun,
     done: Vec<OnceLock<Done>>,
-    /// Which shown step made a layer in this build, for reasons.
-    makers: Mutex<HashMap<LayerId, usize>>,
-    verdicts: Mutex<Vec<Option<Verdict>>>,
+    notes: Vec<OnceLock<Note>>,
+}
+
+/// The parts of one build, each borrowed from its owner.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub request: &'a Request,
+    pub store: &'a Store,
+    pub sink: &'a dyn Sink,
+    pub cancel: &'a Cancel,
+    pub file: &'a File,
+    pub plan: &'a Plan,
+    pub context: &'a BuildContext,
+    pub bases: &'a Bases<'a>,
+    pub book: &'a Book<'a>,
+    pub baseline: &'a Baseline,
+    pub begun: &'a Begun,
 }
 
 impl<'a> Steps<'a> {
-    #[expect(clippy::too_many_arguments, reason = "the parts of one build, each borrowed from its owner")]
-    pub fn new(
-        request: &'a Request,
-        store: &'a Store,
-        sink: &'a dyn Sink,
-        cancel: &'a Cancel,
-        file: &'a File,
-        plan: &'a Plan,
-        context: &'a BuildContext,
-        bases: &'a Bases<'a>,
-        root: &Path,
-    ) -> Self {
+    pub fn new(parts: Parts<'a>) -> Self {
+        let Parts { request, store, sink, cancel, file, plan, context, bases, book, baseline, begun } = parts;
         for (_, step) in plan.graph.nodes() {
             copy_step::announce_reach(step, context);
         }
@@ -106,10 +122,11 @@ impl<'a> Steps<'a> {
             plan,
             context,
             bases,
-            project: format!("{}\0{}", super::context_name(root), file.name),
+            book,
+            baseline,
+            begun,
             done: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
-            makers: Mutex::new(HashMap::new()),
-            verdicts: Mutex::new(vec![None; plan.shown.len()]),
+            notes: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
         }
     }
 
@@ -137,63 +154,85 @@ impl<'a> Steps<'a> {
         id.and_then(|id| self.result(id)).map(|done| done.snapshot.clone()).unwrap_or_default()
     }
 
-    /// How the steps ended.
-    pub fn counts(&self) -> Counts {
-        let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut counts = no_counts(verdicts.len());
-        for verdict in verdicts.iter() {
-            match verdict {
-                Some(Verdict::Hit) => counts.hits += 1,
-                Some(Verdict::Miss) => counts.misses += 1,
-                Some(Verdict::Failed) => counts.failed += 1,
-                Some(Verdict::Cancelled) | None => counts.cancelled += 1,
-            }
-        }
-        counts
-    }
-
-    fn finished(&self, shown: usize, verdict: Verdict, reason: String, duration: f64) {
-        {
-            let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-            if verdicts[shown].is_some() {
-                return;
-            }
-            verdicts[shown] = Some(verdict);
-        }
-        self.sink.emit(Event::StepFinished { step: shown, verdict, reason, duration });
-    }
-
     /// Instructions that only change the configuration are done as soon as what is before them is.
-    fn show_trailing(&self, shown: usize, verdict: Verdict) {
+    fn show_trailing(&self, shown: usize, is_cancelled: bool) {
         let rest = self.plan.shown.iter().enumerate().skip(shown + 1);
         let stage = &self.plan.shown[shown].stage;
         for (index, _) in rest.take_while(|(_, next)| next.node.is_none() && next.stage == *stage) {
-            let reason = if verdict == Verdict::Hit { "configuration only" } else { "" };
-            self.finished(index, verdict, reason.to_owned(), 0.0);
+            let ending = match is_cancelled {
+                true => Ending::new(Verdict::Cancelled),
+                false => book::configuration(self.configuration_change(index)),
+            };
+            self.book.finish(index, ending);
         }
     }
 
     /// The same for those that nothing goes before.
-    fn show_leading(&self) {
+    pub fn show_leading(&self) {
         let mut before: Option<&str> = None;
         for (index, shown) in self.plan.shown.iter().enumerate() {
             let begins_stage = before != Some(shown.stage.as_str());
             before = Some(&shown.stage);
             if begins_stage && shown.node.is_none() {
-                self.finished(index, Verdict::Hit, "configuration only".to_owned(), 0.0);
-                self.show_trailing(index, Verdict::Hit);
+                self.book.finish(index, book::configuration(self.configuration_change(index)));
+                self.show_trailing(index, false);
             }
         }
     }
 
-    fn succeed(&self, id: NodeId, step: &Step, done: Done, verdict: Verdict, reason: String, duration: f64) {
-        if let Some(layer) = done.snapshot.layers().last() {
-            let mut makers = self.makers.lock().unwrap_or_else(PoisonError::into_inner);
-            makers.entry(layer.id()).or_insert(step.shown);
-        }
+    /// Takes a step's result, and says how it came.
+    fn succeed(&self, id: NodeId, step: &Step, done: Done, ending: Ending) {
+        let is_own = !book::is_read_by_another(self.plan, id);
+        let _ = self.notes[id.index()].set(self.note(step, &ending));
         let _ = self.done[id.index()].set(done);
-        self.finished(step.shown, verdict, reason, duration);
-        self.show_trailing(step.shown, Verdict::Hit);
+        if is_own {
+            self.book.finish(step.shown, ending);
+            self.show_trailing(step.shown, false);
+        }
+    }
+
+    fn note(&self, step: &Step, ending: &Ending) -> Note {
+        let parent = step.parent.and_then(|parent| self.notes[parent.index()].get()).cloned().unwrap_or_default();
+        let old = self.baseline.old(step.shown);
+        let is_another = old.is_none_or(|old| old.layer != ending.layer);
+        let by_itself = || self.own_root_of(step, &ending.why);
+        match ending.verdict {
+            Verdict::Miss(_) if ending.why.same_output => Note { was_cut_off: true, ..parent },
+            Verdict::Miss(_) | Verdict::Failed(_) => Note { root: Some(by_itself()), was_cut_off: false },
+            _ if !ending.why.changes.is_empty() => Note { root: Some(by_itself()), was_cut_off: false },
+            _ if is_another && self.baseline.is_new_or_moved(step.shown) => {
+                Note { root: Some(self.root_at(step.shown)), was_cut_off: false }
+            }
+            _ => Note { root: parent.root, was_cut_off: ending.verdict == Verdict::Hit(Hit::EarlyCutoff) },
+        }
+    }
+
+    /// The instruction with which a step's own result began to be another.
+    fn own_root_of(&self, step: &Step, why: &Why) -> Root {
+        match why.dragged.first() {
+            Some(dragged) if super::why::own_change(why).is_none() => {
+                Root { shown: dragged.root, name: dragged.name.clone() }
+            }
+            _ => self.root_at(step.shown),
+        }
+    }
+
+    /// With which instruction a step's result began to be another than before, if it is.
+    pub fn root_of(&self, id: Option<NodeId>) -> Option<Root> {
+        self.notes[id?.index()].get()?.root.clone()
+    }
+
+    /// Whether something that the step's key depends on ran again and came out the same.
+    fn is_cut_off(&self, id: NodeId, step: &Step) -> bool {
+        let was_cut_off = |id: NodeId| self.notes[id.index()].get().is_some_and(|note| note.was_cut_off);
+        match &step.kind {
+            StepKind::Run(_) => self.plan.graph.inputs(id).any(was_cut_off),
+            StepKind::Copy(copy) => match copy.origin {
+                Origin::Step { node, .. } => node.is_some_and(was_cut_off),
+                _ => false,
+            },
+            StepKind::Base(_) | StepKind::Workdir(_) => false,
+        }
     }
 
     /// A failure of this step for a reason outside its command.
@@ -202,23 +241,24 @@ impl<'a> Steps<'a> {
         BuildError::Step { step: shown.name.clone(), place: Some(self.file.place(shown.span)), source: boxed(error) }
     }
 
-    fn no_cache(&self, step: &Step) -> bool {
+    pub(super) fn no_cache(&self, step: &Step) -> bool {
         self.request.no_cache || self.request.no_cache_filter.contains(&step.stage)
     }
 
-    /// The two names of a step across builds: by its text, and by its place.
-    fn step_ids(&self, step: &Step) -> [StepId; 2] {
+    /// The names of a step across builds: by its text, by its place, and by its text in whatever project.
+    fn step_ids(&self, step: &Step) -> [StepId; 3] {
         let text = &self.plan.shown[step.shown].instruction;
         let ordinal = step.ordinal.to_string();
-        let by_text = key::step_id(&["text", &self.project, &step.stage, text]);
-        let by_place = key::step_id(&["place", &self.project, &step.stage, &ordinal]);
-        [by_text, by_place]
+        let (context, file) = (self.begun.context.as_str(), self.begun.dockerfile.as_str());
+        let by_text = key::step_id(&["text", context, file, &step.stage, text]);
+        let by_place = key::step_id(&["place", context, file, &step.stage, &ordinal]);
+        let anywhere = key::step_id(&["anywhere", &step.stage, text]);
+        [by_text, by_place, anywhere]
     }
 
     /// Looks a key up: the layer's result, or what running the step needs.
     fn look_up(&self, id: NodeId, step: &Step, key: Key, input: Input) -> Result<Option<Missed>, BuildError> {
         let failed = |error| super::store_error(&self.request.store, error);
-        let ids = self.step_ids(step);
         let mut gone = false;
         if !self.no_cache(step)
             && let Some(record) = self.store.db().record(key.id()).map_err(failed)?
@@ -226,20 +266,75 @@ impl<'a> Steps<'a> {
             if let Some(layer) = self.store.layer(record.layer).map_err(failed)? {
                 self.store.db().mark_used(Used::Record(key.id())).map_err(failed)?;
                 let below = self.parent_done(step);
-                self.succeed(
-                    id,
-                    step,
-                    below.with(layer, record.created_nanos),
-                    Verdict::Hit,
-                    "same key".to_owned(),
-                    0.0,
-                );
+                let hit = if self.is_cut_off(id, step) { Hit::EarlyCutoff } else { Hit::Local };
+                let ending = self.hit(step, hit, key, &record);
+                self.succeed(id, step, below.with(layer, record.created_nanos), ending);
                 return Ok(None);
             }
             gone = true;
         }
-        let (reason, previous) = self.why(step, &key, &ids, gone, &input).map_err(failed)?;
-        Ok(Some(Missed { key, ids, reason, previous, input }))
+        let ids = self.step_ids(step);
+        let reason = self.reason(step, &key, &ids, gone, &input).map_err(failed)?;
+        Ok(Some(Missed { key, ids, reason, input }))
+    }
+
+    /// The ending of a step whose result is known.
+    fn hit(&self, step: &Step, hit: Hit, key: Key, record: &Record) -> Ending {
+        let compared = Compared {
+            build: Some(record.build),
+            nanos: record.created_nanos,
+            name: record.name.clone(),
+            failed: false,
+        };
+        let mut why = Why { compared: Some(compared), ..Why::default() };
+        why.changes.extend(self.moved(step.shown));
+        Ending {
+            earlier: Some(record.duration_ms as f64 / 1000.0),
+            layer: Some(record.layer),
+            key: Some(key),
+            why,
+            ..Ending::new(Verdict::Hit(hit))
+        }
+    }
+
+    /// The change of an instruction's place, if it moved since the last build.
+    fn moved(&self, shown: usize) -> Option<Change> {
+        let crate::explain::align::Origin::Moved(old) = self.baseline.alignment.origins[shown] else { return None };
+        let steps = &self.baseline.build.as_ref()?.steps;
+        let stage = &steps.get(old)?.stage;
+        let old = steps[..old].iter().filter(|step| step.stage == *stage).count() + 1;
+        let stage = &self.plan.shown[shown].stage;
+        let new = self.plan.shown[..shown].iter().filter(|step| step.stage == *stage).count() + 1;
+        Some(Change::Moved { old, new })
+    }
+
+    /// What of an instruction that only changes the configuration is not what it was in the last build.
+    fn configuration_change(&self, shown: usize) -> Why {
+        let now = &self.plan.shown[shown];
+        let mut changes: Vec<Change> = self.moved(shown).into_iter().collect();
+        let names_secret = |text: &str| {
+            let names = text.split_ascii_whitespace().skip(1).map(|word| word.split('=').next().unwrap_or(word));
+            names.into_iter().any(crate::explain::secrecy::is_secret)
+        };
+        let label = || "the instruction".to_owned();
+        let old = self.baseline.old(shown);
+        if self.baseline.build.is_some() && old.is_none_or(|old| old.instruction != now.instruction) {
+            let (old, new) = (old.map(|old| old.instruction.clone()), Some(now.instruction.clone()));
+            changes.push(match old.iter().chain(&new).any(|text| names_secret(text)) {
+                true => {
+                    Change::Hidden { label: label(), how: crate::explain::Presence::of(old.as_ref(), new.as_ref()) }
+                }
+                false => Change::Text { label: label(), old, new },
+            });
+        }
+        if let Some(declared) = now.instruction.strip_prefix("ARG ") {
+            for name in declared.split_ascii_whitespace().map(|word| word.split('=').next().unwrap_or(word)) {
+                let given = self.request.build_args.iter().find(|(other, _)| other == name);
+                let how = self.baseline.build_arg(name, given.map(|(_, value)| value.as_str()));
+                changes.extend(how.map(|how| Change::Hidden { label: format!("--build-arg {name}"), how }));
+            }
+        }
+        Why { changes, ..Why::default() }
     }
 
     fn parent_done(&self, step: &Step) -> Done {
@@ -250,73 +345,66 @@ impl<'a> Steps<'a> {
         })
     }
 
-    /// The first reason for a miss, in words, and the layer of the nearest earlier execution.
-    fn why(
-        &self,
-        step: &Step,
-        key: &Key,
-        ids: &[StepId],
-        gone: bool,
-        input: &Input,
-    ) -> Result<(String, Option<LayerId>), crate::store::StoreError> {
-        let mut nearest: Option<(usize, Record)> = None;
-        for id in ids {
-            for other in self.store.db().step_keys(*id)? {
-                let Some(record) = self.store.db().record(other)? else { continue };
-                let same = record.components.iter().filter(|one| key.components().contains(one)).count();
-                if nearest.as_ref().is_none_or(|(most, _)| same > *most) {
-                    nearest = Some((same, record));
-                }
-            }
-            if nearest.is_some() {
-                break;
-            }
-        }
-        let previous = nearest.as_ref().map(|(_, record)| record.layer);
-        let reason = match nearest {
-            _ if self.no_cache(step) => "--no-cache".to_owned(),
-            _ if gone => "its layer was pruned".to_owned(),
-            None => "first build".to_owned(),
-            Some((_, record)) => {
-                // The new side's listings are not in the store before the step has run.
-                let tree =
-                    |id| input.trees().find(|tree| tree.id() == id).cloned().or_else(|| self.store.tree(id).ok()?);
-                let all = compare::changes(&record.components, key.components(), &tree);
-                match all.first() {
-                    Some(change) => change.words(&|layer| self.maker(step, layer)),
-                    None => "its record was lost".to_owned(),
-                }
-            }
-        };
-        Ok((reason, previous))
-    }
-
-    /// The name of the step that made a layer of `step`'s snapshot.
-    fn maker(&self, step: &Step, layer: usize) -> Option<String> {
-        let snapshot = self.snapshot(step.parent);
-        let id = snapshot.layers().get(layer)?.id();
-        let makers = self.makers.lock().unwrap_or_else(PoisonError::into_inner);
-        makers.get(&id).map(|&shown| self.plan.shown[shown].instruction.clone())
-    }
-
     /// Keeps what an execution made, and says so.
     fn keep(&self, id: NodeId, step: &Step, missed: Missed, made: Made, started: Instant) -> Result<(), BuildError> {
         let failed = |error| super::store_error(&self.request.store, error);
         let layer = self.store.commit_layer(&made.tree, made.staged, &made.below).map_err(failed)?;
-        let created_nanos = nanos_now();
+        let Missed { key, ids: [by_text, by_place, anywhere], mut reason, .. } = missed;
+        let before = reason.same_key.or(reason.previous.map(|previous| previous.layer));
+        let created_nanos = match reason.previous {
+            // The layer that was there is the one that stays, and so is its time.
+            Some(previous) if previous.layer == layer.id() => previous.created_nanos,
+            _ => nanos_now(),
+        };
+        reason.why.same_output = before == Some(layer.id());
+        if let Some(before) = before.filter(|before| *before != layer.id()) {
+            reason.why.unstable = reason.same_key.is_some();
+            if matches!(step.kind, StepKind::Run(_)) {
+                let old = self.store.tree(before).map_err(failed)?;
+                reason.why.output = old.map(|old| files::diff(&old, &made.tree));
+            }
+        }
         let record = Record {
-            components: missed.key.components().to_vec(),
+            components: key.components().to_vec(),
             layer: layer.id(),
+            build: self.begun.id,
             name: self.plan.shown[step.shown].name.clone(),
             created_nanos,
             duration_ms: started.elapsed().as_millis() as u64,
         };
-        let [by_text, by_place] = missed.ids;
-        self.store.db().put_record(by_text, missed.key.id(), &record).map_err(failed)?;
-        self.store.db().remember(by_place, missed.key.id()).map_err(failed)?;
+        self.store.db().put_record(by_text, key.id(), &record).map_err(failed)?;
+        self.store.db().remember(by_place, key.id()).map_err(failed)?;
+        self.store.db().remember(anywhere, key.id()).map_err(failed)?;
         let done = self.parent_done(step).with(layer, created_nanos);
-        self.succeed(id, step, done, Verdict::Miss, missed.reason, started.elapsed().as_secs_f64());
+        let ending = Ending {
+            duration: started.elapsed().as_secs_f64(),
+            layer: Some(record.layer),
+            ..reason_ending(Verdict::Miss(reason.cause), reason, Some(key))
+        };
+        self.succeed(id, step, done, ending);
         Ok(())
+    }
+
+    /// The ending of a base whose layers are there.
+    fn base_ending(&self, step: &Step, base: &Base, done: &Done, ran: bool, started: Instant) -> Ending {
+        let key = Key::new("FROM", keys::base(base, &done.snapshot));
+        let old = self.baseline.components(self.store, step.shown);
+        let mut why = Why::default();
+        if !old.is_empty() && Key::id_of(old) != key.id() {
+            let found = crate::explain::compare::compare(old, key.components(), &|_| None);
+            why.changes = found.changes;
+        }
+        let mut ending = match ran {
+            true if why.changes.is_empty() => Ending::new(Verdict::Miss(Miss::FirstTime)),
+            true => Ending::new(Verdict::Miss(Miss::Changed)),
+            false => Ending::new(Verdict::Hit(Hit::Local)),
+        };
+        if let Some(change) = why.changes.first() {
+            ending.reason = format!("{}: {}", ending.reason, change.words());
+        }
+        let layer = done.snapshot.layers().last().map(|layer| layer.id());
+        let duration = if ran { started.elapsed().as_secs_f64() } else { 0.0 };
+        Ending { duration, layer, key: Some(key), why, ..ending }
     }
 
     fn settle_workdir(
@@ -412,14 +500,14 @@ impl Work<Step> for Steps<'_> {
         let result = match &step.kind {
             StepKind::Base(base) => match self.bases.known(base)? {
                 Some(done) => {
-                    self.succeed(id, step, done, Verdict::Hit, "in the store".to_owned(), 0.0);
+                    let ending = self.base_ending(step, base, &done, false, Instant::now());
+                    self.succeed(id, step, done, ending);
                     Ok(None)
                 }
                 None => {
                     let key = Key::new("FROM", Vec::new());
-                    let ids = self.step_ids(step);
-                    let reason = "not in the store".to_owned();
-                    Ok(Some(Missed { key, ids, reason, previous: None, input: Input::None }))
+                    let reason = Reason { words: "not in the store".to_owned(), ..Reason::plain(Miss::FirstTime) };
+                    Ok(Some(Missed { key, ids: self.step_ids(step), reason, input: Input::None }))
                 }
             },
             StepKind::Workdir(workdir) => self.settle_workdir(id, step, workdir),
@@ -433,27 +521,29 @@ impl Work<Step> for Steps<'_> {
             }
         };
         if result.is_err() {
-            self.finished(step.shown, Verdict::Failed, String::new(), 0.0);
+            // It failed before its key was known.
+            self.book.finish(step.shown, Ending { reason: String::new(), ..Ending::new(Verdict::Failed(None)) });
         }
         result
     }
 
     fn run(&self, id: NodeId, step: &Step, mut missed: Missed) -> Result<(), BuildError> {
         if self.cancel.is_cancelled() {
-            self.finished(step.shown, Verdict::Cancelled, String::new(), 0.0);
+            self.book.finish(step.shown, Ending::new(Verdict::Cancelled));
             return Err(BuildError::Cancelled);
         }
         let started = Instant::now();
-        self.sink.emit(Event::StepStarted { step: step.shown, reason: missed.reason.clone() });
+        self.sink.emit(Event::StepStarted { step: step.shown, reason: missed.reason.words.clone() });
         let input = std::mem::replace(&mut missed.input, Input::None);
+        let (key, reason) = (missed.key.clone(), missed.reason.clone());
         let result = match (&step.kind, input) {
             (StepKind::Base(base), _) => self.bases.fetch(base).map(|done| {
-                let duration = started.elapsed().as_secs_f64();
-                self.succeed(id, step, done, Verdict::Miss, missed.reason, duration);
+                let ending = self.base_ending(step, base, &done, true, started);
+                self.succeed(id, step, done, ending);
             }),
             (StepKind::Workdir(workdir), _) => self.run_workdir(id, step, workdir, missed, started),
             (StepKind::Copy(copy), Input::Copy(prepared)) => self
-                .run_copy(step, copy, &prepared, missed.previous)
+                .run_copy(step, copy, &prepared, missed.reason.previous.map(|previous| previous.layer))
                 .and_then(|made| self.keep(id, step, missed, made, started)),
             (StepKind::Run(run), Input::Run(prepared)) => self
                 .run_command(step, run, &prepared)
@@ -461,20 +551,38 @@ impl Work<Step> for Steps<'_> {
             (StepKind::Copy(_) | StepKind::Run(_), _) => unreachable!("settling a step gives the input of its kind"),
         };
         if let Err(error) = &result {
-            let cancelled = matches!(error, BuildError::Cancelled);
-            let verdict = if cancelled { Verdict::Cancelled } else { Verdict::Failed };
-            let reason = match error {
-                BuildError::StepFailed { exit, .. } => exit.to_string(),
-                _ => String::new(),
+            let ending = match error {
+                BuildError::Cancelled => Ending::new(Verdict::Cancelled),
+                error => {
+                    let words = match error {
+                        BuildError::StepFailed { exit, .. } => exit.to_string(),
+                        _ => String::new(),
+                    };
+                    let key = Some(key).filter(|_| !matches!(step.kind, StepKind::Base(_)));
+                    Ending { reason: words, ..reason_ending(Verdict::Failed(Some(reason.cause)), reason, key) }
+                }
             };
-            self.finished(step.shown, verdict, reason, started.elapsed().as_secs_f64());
+            self.book.finish(step.shown, Ending { duration: started.elapsed().as_secs_f64(), ..ending });
         }
         result
     }
 
     fn dropped(&self, _: NodeId, step: &Step) {
-        self.finished(step.shown, Verdict::Cancelled, String::new(), 0.0);
-        self.show_trailing(step.shown, Verdict::Cancelled);
+        self.book.finish(step.shown, Ending::new(Verdict::Cancelled));
+        self.show_trailing(step.shown, true);
+    }
+}
+
+/// The ending of a step that ran for this reason.
+fn reason_ending(verdict: Verdict, reason: Reason, key: Option<Key>) -> Ending {
+    Ending {
+        verdict,
+        reason: reason.words,
+        duration: 0.0,
+        earlier: reason.previous.map(|previous| previous.duration),
+        layer: None,
+        key,
+        why: reason.why,
     }
 }
 

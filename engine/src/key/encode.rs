@@ -9,6 +9,7 @@
 //! | 1 | text | its bytes |
 //! | 2 | files | 32 bytes of the tree's digest; the count follows from it |
 //! | 3 | layers | 32 bytes each |
+//! | 4 | hidden | 32 bytes: BLAKE3, context `kiln hidden value v1`, of the value |
 
 use super::{Component, Value};
 use crate::digest::{KeyId, StepId};
@@ -44,9 +45,18 @@ pub fn digest(components: &[Component]) -> KeyId {
                     hasher.update(layer.as_bytes());
                 }
             }
+            Value::Hidden(digest) => {
+                hasher.update(&[4]);
+                hasher.update(digest);
+            }
         }
     }
     hasher.finalize().into()
+}
+
+/// What stands for a value that is shown to nobody.
+pub fn hidden(value: &str) -> [u8; 32] {
+    *blake3::Hasher::new_derive_key("kiln hidden value v1").update(value.as_bytes()).finalize().as_bytes()
 }
 
 /// The identity of a step across builds.
@@ -82,6 +92,7 @@ mod tests {
             any::<[u8; 1]>().prop_map(|b| Value::Files { tree: LayerId::from_bytes([b[0]; 32]), count: 1 }),
             proptest::collection::vec(0u8..3, 0..3)
                 .prop_map(|ids| Value::Layers(ids.into_iter().map(|id| LayerId::from_bytes([id; 32])).collect())),
+            any::<[u8; 1]>().prop_map(|b| Value::Hidden([b[0]; 32])),
         ];
         ("[a-c=\\-]{0,4}", value).prop_map(|(label, value)| Component { label, value })
     }

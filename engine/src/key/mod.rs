@@ -4,7 +4,6 @@
 //! is what an explanation is made of, so the two cannot disagree. Pure: what the components say
 //! was read elsewhere.
 
-pub mod compare;
 mod encode;
 
 use crate::digest::{KeyId, LayerId, StepId};
@@ -33,6 +32,8 @@ pub enum Value {
     },
     /// The layers of the snapshot that the step works on, the bottom one first.
     Layers(Vec<LayerId>),
+    /// The digest of a text that is shown to nobody.
+    Hidden([u8; 32]),
 }
 
 /// A finished key.
@@ -56,6 +57,11 @@ impl Key {
         self.id
     }
 
+    /// The digest of a key that has these components.
+    pub fn id_of(components: &[Component]) -> KeyId {
+        encode::digest(components)
+    }
+
     /// The components in their order.
     pub fn components(&self) -> &[Component] {
         &self.components
@@ -66,6 +72,15 @@ impl Component {
     /// A component that is a text.
     pub fn text(label: impl Into<String>, value: impl Into<String>) -> Self {
         Component { label: label.into(), value: Value::Text(value.into()) }
+    }
+
+    /// A component that is a variable: its value, or its digest where the name speaks of a secret.
+    pub fn variable(kind: &str, name: &str, value: &str) -> Self {
+        let label = format!("{kind} {name}");
+        match crate::explain::secrecy::is_secret(name) {
+            true => Component { label, value: Value::Hidden(encode::hidden(value)) },
+            false => Component::text(label, value),
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //!   contexts/HEX     stat caches, named by the digest of the context's path
 //!   caches/HEX/      cache mounts
 //!   logs/HEX         the output of a step's execution, named by its key
+//!   builds/HEX/NAME  how a project's builds went, the newest few (see `builds`)
 //!   tmp/NAME/        one session of one process; locked while it lives
 //!   pins             what running processes use: see `pin`
 //! ```
@@ -22,6 +23,7 @@
 
 pub mod adopt;
 pub mod blob;
+pub mod builds;
 pub mod db;
 pub mod image;
 pub mod layer;

@@ -4,6 +4,7 @@
 //! made of. Knows nothing of how they are compared.
 
 use crate::digest::LayerId;
+use crate::explain::BuildId;
 use crate::key::Component;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ pub struct Record {
     pub components: Vec<Component>,
     /// The layer that it made.
     pub layer: LayerId,
+    /// The build in which it ran.
+    pub build: BuildId,
     /// What the step is called, for people.
     pub name: String,
     /// When it ran; nanoseconds since 1970. The image's history says so too.

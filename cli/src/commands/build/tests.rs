@@ -121,3 +121,15 @@ fn a_tar_is_not_written_to_a_person() {
 fn a_quiet_build_whose_tar_goes_to_standard_output_prints_no_id_into_it() {
     assert_eq!(output(&Fake::default(), ["build", "-q", "-o", "-", "."]), "exit 0\n");
 }
+
+#[test]
+fn an_id_file_that_is_no_regular_file_is_not_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    let link = dir.path().join("link");
+    std::fs::write(&target, "old").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    output(&Fake::default(), ["build", "--iidfile", link.to_str().unwrap(), "."]);
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), format!("sha256:{}", "ab".repeat(32)));
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::render::script::{self, finish, log, start, started};
+use kiln_engine::event::{Hit, Miss};
 use proptest::prelude::*;
 
 const WIDE: Size = Size { columns: 60, rows: 24 };
@@ -143,9 +144,14 @@ fn a_block_is_as_narrow_as_its_terminal_for_every_width() {
 
 /// Any event of a build of four steps, in an order that no engine would choose too.
 fn any_event() -> impl Strategy<Value = Event> {
-    let verdict = prop::sample::select(vec![Verdict::Hit, Verdict::Miss, Verdict::Failed, Verdict::Cancelled]);
+    let verdict = prop::sample::select(vec![
+        Verdict::Hit(Hit::Local),
+        Verdict::Miss(Miss::Changed),
+        Verdict::Failed(None),
+        Verdict::Cancelled,
+    ]);
     prop_oneof![
-        (0usize..6).prop_map(|step| start(step, "first build")),
+        (0usize..6).prop_map(|step| start(step, "first time")),
         (0usize..6, "[a-z\r\n日]{0,90}").prop_map(|(step, text)| log(step, &text)),
         (0usize..6, verdict).prop_map(|(step, verdict)| finish(step, verdict, "", 1.0)),
         "[a-z]{0,90}".prop_map(|message| Event::Warning { message }),
@@ -184,11 +190,11 @@ fn colour_repeats_the_word_and_is_absent_where_it_is_not_wanted() {
     let painted = |colour| {
         let mut screen = Screen::new(colour);
         screen.event(started(), Duration::ZERO);
-        screen.event(finish(0, Verdict::Hit, "exact key", 0.0), Duration::ZERO);
+        screen.event(finish(0, Verdict::Hit(Hit::Local), "local", 0.0), Duration::ZERO);
         let mut bytes = Vec::new();
         screen.paint(Duration::ZERO, WIDE, &mut bytes).unwrap();
         String::from_utf8(bytes).unwrap()
     };
-    assert!(painted(true).contains("... \x1b[32mhit\x1b[0m (exact key)\n"));
+    assert!(painted(true).contains("... \x1b[32mhit\x1b[0m (local)\n"));
     assert!(!painted(false).contains('\x1b'));
 }

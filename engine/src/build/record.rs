@@ -1,0 +1,88 @@
+//! The record of a build, written when it has ended in whatever way.
+
+use super::baseline::Baseline;
+use super::book::Book;
+use super::context::BuildContext;
+use super::{File, steps};
+use crate::api::{BuildError, NetworkMode, Outcome, Request};
+use crate::digest::ContentId;
+use crate::explain::record::Asked;
+use crate::explain::{Build, BuildId, End};
+use crate::plan::Plan;
+use crate::store::builds::ProjectId;
+use crate::store::{Store, StoreError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+/// What is known of a build from its first moment.
+pub(crate) struct Begun {
+    pub id: BuildId,
+    pub nanos: i64,
+    pub instant: Instant,
+    pub context: String,
+    pub dockerfile: String,
+    pub project: ProjectId,
+}
+
+impl Begun {
+    pub fn new(instant: Instant, (context, dockerfile, project): (String, String, ProjectId)) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let nanos = steps::nanos_now();
+        let mut hasher = blake3::Hasher::new_derive_key("kiln build v1");
+        hasher.update(context.as_bytes());
+        hasher.update(&std::process::id().to_le_bytes());
+        hasher.update(&COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        hasher.update(&nanos.to_le_bytes());
+        let mut id = [0; 6];
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..6]);
+        Begun { id: BuildId::from_bytes(id), nanos, instant, context, dockerfile, project }
+    }
+}
+
+/// What stands for a value that is not kept.
+pub(crate) fn digest(value: &str) -> ContentId {
+    blake3::Hasher::new_derive_key("kiln build argument v1").update(value.as_bytes()).finalize().into()
+}
+
+/// Keeps what there is to know of a build.
+pub(crate) fn write(
+    begun: &Begun,
+    request: &Request,
+    store: &Store,
+    (plan, file, context): (&Plan, &File, &BuildContext),
+    (book, baseline): (&Book<'_>, &Baseline),
+    result: &Result<Outcome, BuildError>,
+) -> Result<(), StoreError> {
+    let asked = Asked {
+        context: begun.context.clone(),
+        dockerfile: begun.dockerfile.clone(),
+        text: Some(blake3::hash(file.text.as_bytes()).into()),
+        ignore: context.ignore_file().map(|(name, digest)| (name.to_owned(), digest)),
+        target: request.targets.first().cloned(),
+        platform: plan.target.platform.to_string(),
+        build_args: request.build_args.iter().map(|(name, value)| (name.clone(), digest(value))).collect(),
+        labels: request.labels.clone(),
+        secrets: request.secrets.iter().map(|secret| secret.id.clone()).collect(),
+        offline: request.network == NetworkMode::None,
+        no_cache: request.no_cache || !request.no_cache_filter.is_empty(),
+    };
+    let end = match result {
+        Ok(_) => End::Built,
+        Err(BuildError::Cancelled) => End::Interrupted,
+        Err(error) => End::Failed(error.to_string()),
+    };
+    let outcome = result.as_ref().ok();
+    let (steps, keys) = book.steps();
+    let build = Build {
+        id: begun.id,
+        started_nanos: begun.nanos,
+        duration: begun.instant.elapsed().as_secs_f64(),
+        asked,
+        end,
+        image: outcome.and_then(|outcome| outcome.image),
+        names: outcome.map(|outcome| outcome.names.clone()).unwrap_or_default(),
+        before: baseline.summary(),
+        steps,
+    };
+    store.put_build(begun.project, &build, &keys)
+}

@@ -1,0 +1,395 @@
+//! Why a step has to run: with which earlier execution it is compared, what differs, and which instruction
+//! began it.
+//!
+//! The look-ups stand here, the comparison itself in [`crate::explain`]. Nothing of this is done for a hit.
+
+use super::steps::{Input, Steps};
+use crate::digest::{LayerId, StepId};
+use crate::explain::align::Origin as From;
+use crate::explain::compare::{self, Stack};
+use crate::explain::{Change, Compared, Dragged, FileChange, Miss, Verdict, Why};
+use crate::graph::NodeId;
+use crate::key::{Component, Key};
+use crate::plan::{Origin, Step, StepKind};
+use crate::store::{Record, StoreError};
+
+/// Why a step has to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Reason {
+    pub cause: Miss,
+    /// In words, for a line of progress.
+    pub words: String,
+    pub why: Why,
+    /// The execution that it was compared with, if that one succeeded.
+    pub previous: Option<Previous>,
+    /// What the same key gave before, where it is known and was not to be used.
+    pub same_key: Option<LayerId>,
+}
+
+/// An earlier execution that succeeded.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Previous {
+    pub layer: LayerId,
+    pub created_nanos: i64,
+    /// In seconds.
+    pub duration: f64,
+}
+
+/// An instruction with which a change began.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Root {
+    /// Its place in this build; `None` where only the earlier build has it.
+    pub shown: Option<usize>,
+    pub name: String,
+}
+
+/// Something that a step may be compared with.
+struct Candidate {
+    components: Vec<Component>,
+    compared: Compared,
+    previous: Option<Previous>,
+}
+
+impl Reason {
+    /// One that has nothing to compare.
+    pub fn plain(cause: Miss) -> Self {
+        Reason { cause, words: cause.word().to_owned(), why: Why::default(), previous: None, same_key: None }
+    }
+}
+
+impl Steps<'_> {
+    /// Why a step with this key has to run. `gone` says that its record is there and its layer is not.
+    pub(super) fn reason(
+        &self,
+        step: &Step,
+        key: &Key,
+        ids: &[StepId],
+        gone: bool,
+        input: &Input,
+    ) -> Result<Reason, StoreError> {
+        let forced = self.no_cache(step);
+        let same_key = if forced { self.store.db().record(key.id())?.map(|record| record.layer) } else { None };
+        let mut why = Why::default();
+        let nearest = self.nearest(step, key, ids)?;
+        let previous = nearest.as_ref().and_then(|nearest| nearest.previous);
+        if let Some(nearest) = nearest {
+            // The new side's listings are not in the store before the step has run.
+            let listing =
+                |id| input.trees().find(|tree| tree.id() == id).cloned().or_else(|| self.store.tree(id).ok()?);
+            let found = compare::compare(&nearest.components, key.components(), &listing);
+            why.changes = found.changes;
+            self.name_ignore_file(&mut why.changes);
+            why.dragged = self.dragged(step, &why.changes, &found.stacks);
+            why.compared = Some(nearest.compared);
+        }
+        let own = own_change(&why);
+        let cause = match &why.compared {
+            _ if forced => Miss::Forced,
+            _ if gone => Miss::Evicted,
+            None => Miss::FirstTime,
+            Some(compared) if why.changes.is_empty() && why.dragged.is_empty() => match compared.failed {
+                true => Miss::PreviousFailed,
+                false => Miss::Evicted,
+            },
+            Some(_) if own.is_some() => Miss::Changed,
+            Some(_) => Miss::ParentChanged,
+        };
+        let words = match (cause, own, why.dragged.first()) {
+            (Miss::Forced, ..) => "--no-cache".to_owned(),
+            (Miss::Evicted, ..) => "evicted: its layer is no longer in the store".to_owned(),
+            (Miss::Changed, Some(change), _) => change.words(),
+            (Miss::ParentChanged, _, Some(dragged)) => format!("{} ← {}", cause.word(), dragged.name),
+            _ => cause.word().to_owned(),
+        };
+        Ok(Reason { cause, words, why, previous, same_key })
+    }
+
+    /// The earlier execution that has most in common with `key`; of several the newest.
+    fn nearest(&self, step: &Step, key: &Key, ids: &[StepId]) -> Result<Option<Candidate>, StoreError> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let last = self.baseline.components(self.store, step.shown);
+        if let Some(old) = self.baseline.old(step.shown).filter(|_| !last.is_empty())
+            && let Some(build) = &self.baseline.build
+        {
+            let failed = matches!(old.verdict, Verdict::Failed(_));
+            let (build, nanos) = match &old.why.compared {
+                // A hit is the result of an execution before that build.
+                Some(compared) if matches!(old.verdict, Verdict::Hit(_)) => (compared.build, compared.nanos),
+                _ => (Some(build.id), build.started_nanos),
+            };
+            candidates.push(Candidate {
+                components: last.to_vec(),
+                compared: Compared { build, nanos, name: old.name.clone(), failed },
+                previous: old.layer.filter(|_| !failed).map(|layer| Previous {
+                    layer,
+                    created_nanos: nanos,
+                    duration: if old.verdict.ran() { old.duration } else { old.earlier.unwrap_or(0.0) },
+                }),
+            });
+        }
+        if let Some(earlier) = self.baseline.with_key(self.store, key.id()) {
+            candidates.push(Candidate { components: key.components().to_vec(), compared: earlier, previous: None });
+        }
+        for (number, id) in ids.iter().enumerate() {
+            // A step in the same place is another one where the earlier build is known and does not have it there.
+            let is_place = number == 1;
+            if is_place && self.baseline.is_new_or_moved(step.shown) {
+                continue;
+            }
+            for other in self.store.db().step_keys(*id)? {
+                if let Some(record) = self.store.db().record(other)? {
+                    candidates.push(Candidate::of(record));
+                }
+            }
+            if candidates.iter().any(|candidate| candidate.previous.is_some()) {
+                break;
+            }
+        }
+        let mut nearest: Option<(usize, Candidate)> = None;
+        for candidate in candidates {
+            let same = compare::sameness(&candidate.components, key.components());
+            if nearest.as_ref().is_none_or(|(most, _)| same > *most) {
+                nearest = Some((same, candidate));
+            }
+        }
+        // The delta of a copy, and the time that an unchanged layer keeps, are the record's.
+        let Some((_, mut nearest)) = nearest else { return Ok(None) };
+        if let Some(previous) = &mut nearest.previous
+            && let Some(record) = self.store.db().record(Key::id_of(&nearest.components))?
+            && record.layer == previous.layer
+        {
+            previous.created_nanos = record.created_nanos;
+        }
+        Ok(Some(nearest))
+    }
+
+    /// Says of files that came or went whether the ignore file is another.
+    fn name_ignore_file(&self, changes: &mut [Change]) {
+        let Some(before) = self.baseline.build.as_ref() else { return };
+        let now = self.context.ignore_file();
+        let old = before.asked.ignore.as_ref();
+        if old.map(|(_, digest)| *digest) == now.map(|(_, digest)| digest) {
+            return;
+        }
+        let name = now.map(|(name, _)| name.to_owned()).or_else(|| old.map(|(name, _)| name.clone()));
+        for change in changes {
+            if let Change::Files { set, .. } = change
+                && set.files.iter().any(|file| matches!(file.change, FileChange::Added | FileChange::Removed))
+            {
+                set.ignore_file.clone_from(&name);
+            }
+        }
+    }
+
+    /// What of a step's differences other instructions began.
+    fn dragged(&self, step: &Step, changes: &[Change], stacks: &[Stack]) -> Vec<Dragged> {
+        let dragged = |label: &str, root: Root| Dragged { label: label.to_owned(), root: root.shown, name: root.name };
+        let mut all: Vec<Dragged> = Vec::new();
+        for change in changes {
+            let label = change.label();
+            all.extend(self.change_root(step, label).map(|root| dragged(label, root)));
+        }
+        for stack in stacks {
+            let below = match stack.label.strip_prefix("layers of the mount ") {
+                Some(target) => mount_origin(step, target),
+                None => step.parent,
+            };
+            all.push(dragged(&stack.label, self.stack_root(below, stack)));
+        }
+        all
+    }
+
+    /// The instruction with which the difference of one component began, where that is another one.
+    fn change_root(&self, step: &Step, label: &str) -> Option<Root> {
+        let (keyword, rest) = label.split_once(' ').unwrap_or((label, ""));
+        match (keyword, label) {
+            ("ENV" | "ARG", _) => self.setting(step, &[keyword], rest),
+            (_, "the user") => self.setting(step, &["USER"], ""),
+            (_, "the working directory") => self.setting(step, &["WORKDIR"], ""),
+            (_, "the command") if self.is_written_as_before(step) => self.setting(step, &["SHELL"], ""),
+            (_, "the state of the destination" | "the state of the directories above" | "the owner") => {
+                self.root_of(step.parent)
+            }
+            (_, "files") => match &step.kind {
+                StepKind::Copy(copy) => match copy.origin {
+                    Origin::Step { node, .. } => self.root_of(node),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ if self.is_written_as_before(step) => self.expanded_root(step),
+            _ => None,
+        }
+    }
+
+    /// Whether only values in the instruction's text may be others than in the earlier build.
+    fn is_written_as_before(&self, step: &Step) -> bool {
+        matches!(self.baseline.alignment.origins[step.shown], From::Same(_) | From::Moved(_))
+            && self.baseline.build.is_some()
+    }
+
+    /// The places of the instructions that `step` builds on, in its stage and those below, the nearest first.
+    fn before(&self, step: &Step) -> Vec<usize> {
+        let mut stages = vec![step.stage.as_str()];
+        let mut next = step.parent;
+        while let Some(id) = next {
+            let node = self.plan.graph.get(id);
+            if !stages.contains(&node.stage.as_str()) {
+                stages.push(&node.stage);
+            }
+            next = node.parent;
+        }
+        let shown = self.plan.shown[..step.shown].iter().enumerate().rev();
+        shown.filter(|(_, one)| stages.contains(&one.stage.as_str())).map(|(index, _)| index).collect()
+    }
+
+    /// The instruction that sets `name` (or, with an empty name, the one thing that its keyword sets), where it
+    /// is not what it was.
+    fn setting(&self, step: &Step, keywords: &[&str], name: &str) -> Option<Root> {
+        let sets = |text: &str| {
+            let (keyword, rest) = text.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((text, ""));
+            keywords.iter().any(|one| keyword.eq_ignore_ascii_case(one)) && (name.is_empty() || mentions(rest, name))
+        };
+        for index in self.before(step) {
+            let shown = &self.plan.shown[index];
+            let is_base = shown.instruction.starts_with("FROM ");
+            if !is_base && !sets(&shown.instruction) {
+                continue;
+            }
+            if let Some(root) = self.own_root(index) {
+                return Some(root);
+            }
+        }
+        let build = self.baseline.build.as_ref()?;
+        let removed = self.baseline.alignment.removed.iter().map(|&old| &build.steps[old]);
+        let gone = removed.filter(|old| old.stage == step.stage && sets(&old.instruction)).last()?;
+        Some(Root { shown: None, name: gone.name.clone() })
+    }
+
+    /// The instruction that changed a variable that `step` is written with.
+    fn expanded_root(&self, step: &Step) -> Option<Root> {
+        let text = super::book::written(&self.plan.shown[step.shown], self.file);
+        self.before(step).into_iter().find_map(|index| {
+            let instruction = &self.plan.shown[index].instruction;
+            let rest = instruction.strip_prefix("ARG ").or_else(|| instruction.strip_prefix("ENV "))?;
+            let uses = |name: &str| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}"));
+            let names = rest.split_ascii_whitespace().map(|word| word.split('=').next().unwrap_or(word));
+            names.filter(|name| !name.is_empty()).any(uses).then(|| self.own_root(index)).flatten()
+        })
+    }
+
+    /// The root of an instruction's own change, if it has one.
+    fn own_root(&self, shown: usize) -> Option<Root> {
+        self.book.read(shown, |ending| {
+            if ending.why.changes.is_empty() && ending.why.dragged.is_empty() {
+                return None;
+            }
+            Some(match ending.why.dragged.first() {
+                Some(dragged) if own_change(&ending.why).is_none() => {
+                    Root { shown: dragged.root, name: dragged.name.clone() }
+                }
+                _ => self.root_at(shown),
+            })
+        })?
+    }
+
+    pub(super) fn root_at(&self, shown: usize) -> Root {
+        Root { shown: Some(shown), name: self.plan.shown[shown].name.clone() }
+    }
+
+    /// With which instruction the first layer that differs began.
+    fn stack_root(&self, below: Option<NodeId>, stack: &Stack) -> Root {
+        let reaches = |id: NodeId| self.result(id).is_some_and(|done| done.snapshot.layers().len() > stack.first);
+        let mut maker = below.filter(|&id| reaches(id));
+        while let Some(parent) = maker.and_then(|id| self.plan.graph.get(id).parent).filter(|&id| reaches(id)) {
+            maker = Some(parent);
+        }
+        if let Some(root) = self.root_of(maker) {
+            return root;
+        }
+        let maker = maker.map(|id| self.plan.graph.get(id).shown);
+        let ran = maker.is_some_and(|shown| self.book.read(shown, |ending| ending.verdict.ran()).unwrap_or(false));
+        if let Some(shown) = maker.filter(|_| ran) {
+            return self.root_at(shown);
+        }
+        // What is there now is as it was; what was there before is gone or elsewhere.
+        let build = self.baseline.build.as_ref();
+        let old =
+            build.and_then(|build| build.steps.iter().position(|step| step.layer.is_some() && step.layer == stack.old));
+        match (old, build) {
+            (Some(old), Some(build)) => match self.baseline.now(old) {
+                None => Root { shown: None, name: build.steps[old].name.clone() },
+                Some(now) if matches!(self.baseline.alignment.origins[now], From::Moved(_)) => self.root_at(now),
+                Some(now) => self.root_at(maker.unwrap_or(now)),
+            },
+            _ => maker.map_or(Root { shown: None, name: "layers that are no longer below".to_owned() }, |shown| {
+                self.root_at(shown)
+            }),
+        }
+    }
+}
+
+impl Candidate {
+    fn of(record: Record) -> Self {
+        Candidate {
+            compared: Compared {
+                build: Some(record.build),
+                nanos: record.created_nanos,
+                name: record.name,
+                failed: false,
+            },
+            previous: Some(Previous {
+                layer: record.layer,
+                created_nanos: record.created_nanos,
+                duration: record.duration_ms as f64 / 1000.0,
+            }),
+            components: record.components,
+        }
+    }
+}
+
+/// The first change that no other instruction began.
+pub(crate) fn own_change(why: &Why) -> Option<&Change> {
+    why.changes.iter().find(|change| why.dragged.iter().all(|dragged| dragged.label != change.label()))
+}
+
+/// The step that a mount of `step` reads.
+fn mount_origin(step: &Step, target: &str) -> Option<NodeId> {
+    let StepKind::Run(run) = &step.kind else { return None };
+    let mount = run.mounts.iter().find(|mount| mount.target == target)?;
+    match mount.origin {
+        Some(Origin::Step { node, .. }) => node,
+        _ => None,
+    }
+}
+
+/// Whether a list of assignments sets `name`.
+fn mentions(assignments: &str, name: &str) -> bool {
+    let mut rest = assignments;
+    while let Some(at) = rest.find(name) {
+        let before = rest[..at].chars().next_back();
+        let after = rest[at + name.len()..].chars().next();
+        let is_word =
+            |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$' || c == '{');
+        if !is_word(before) && !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return true;
+        }
+        rest = &rest[at + name.len()..];
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_mentioned_only_by_its_whole_name() {
+        for text in ["A=1", "B=2 A=1", "A", "A 1", "\"A\"=1"] {
+            assert!(mentions(text, "A"), "{text}");
+        }
+        for text in ["AB=1", "B=$A", "B=${A}", "B=1", ""] {
+            assert!(!mentions(text, "A"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Why each step of a build hit or missed: verdicts, what changed, and which change began it.
+//!
+//! - [`verdict`]: the closed list of how a step ends.
+//! - [`change`]: what differs between two keys; [`mod@compare`] finds it, [`files`] for listings.
+//! - [`secrecy`]: whose values are never shown.
+//! - [`align`]: which step of an earlier build is which step of a later one.
+//! - [`record`]: what is kept of a build; [`report`]: what a program sees of it.
+//!
+//! Pure: everything here works on values. What they are compared with is looked up by the build.
+
+pub mod align;
+pub mod change;
+pub mod compare;
+pub mod files;
+pub mod record;
+pub mod report;
+pub mod secrecy;
+pub mod verdict;
+
+pub use change::{Change, FileChange, FileDiff, FileSet, Presence};
+pub use record::{Build, BuildId, BuildStep, Compared, Dragged, End, Why};
+pub use verdict::{Hit, Miss, Verdict};

@@ -1,0 +1,205 @@
+//! What is kept of one build: how each step ended, why, and with what it was compared.
+//!
+//! A build explains itself from its record alone, whatever was pruned since. Values of build arguments are
+//! kept as digests, values of secrets not at all. Knows nothing of where records are.
+
+use super::change::{Change, FileSet};
+use super::verdict::Verdict;
+use crate::digest::{ContentId, ImageKey, KeyId, LayerId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Names a build: 12 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BuildId([u8; 6]);
+
+impl BuildId {
+    /// The name with these bytes.
+    pub const fn from_bytes(bytes: [u8; 6]) -> Self {
+        BuildId(bytes)
+    }
+
+    /// The name that 12 hexadecimal digits spell; `None` for anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 6];
+        if text.len() != 12 || !text.is_ascii() {
+            return None;
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..12).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+        }
+        Some(BuildId(bytes))
+    }
+}
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BuildId({self})")
+    }
+}
+
+/// One build.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Build {
+    /// Its name.
+    pub id: BuildId,
+    /// When it began, in nanoseconds since 1970.
+    pub started_nanos: i64,
+    /// How long it took, in seconds.
+    pub duration: f64,
+    /// What it was asked for.
+    pub asked: Asked,
+    /// How it ended.
+    pub end: End,
+    /// The image that it gave.
+    pub image: Option<ImageKey>,
+    /// The names that the image got.
+    pub names: Vec<String>,
+    /// The build that its instructions were compared with.
+    pub before: Option<Before>,
+    /// All instructions that the target needed, in the order in which they were shown.
+    pub steps: Vec<BuildStep>,
+}
+
+/// What a build was asked for, as far as it decides anything.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// The context.
+    pub context: String,
+    /// The Dockerfile.
+    pub dockerfile: String,
+    /// The Dockerfile's content.
+    pub text: Option<ContentId>,
+    /// The ignore file with its content, if there was one.
+    pub ignore: Option<(String, ContentId)>,
+    /// The stage, if one was named.
+    pub target: Option<String>,
+    /// The platform.
+    pub platform: String,
+    /// The names of build arguments with digests of their values.
+    pub build_args: Vec<(String, ContentId)>,
+    /// The labels given beside the Dockerfile's.
+    pub labels: Vec<(String, String)>,
+    /// The ids of the secrets.
+    pub secrets: Vec<String>,
+    /// Whether RUN steps had no network.
+    pub offline: bool,
+    /// Whether no earlier result was to be looked up.
+    pub no_cache: bool,
+}
+
+/// How a build ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum End {
+    /// With an image.
+    Built,
+    /// With this error.
+    Failed(String),
+    /// It was stopped.
+    Interrupted,
+}
+
+impl End {
+    /// The word that is printed.
+    pub fn word(&self) -> &'static str {
+        match self {
+            End::Built => "built",
+            End::Failed(_) => "failed",
+            End::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// The build that a build as a whole is compared with.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Before {
+    /// Its name.
+    pub id: BuildId,
+    /// When it began, in nanoseconds since 1970.
+    pub started_nanos: i64,
+    /// What it had been asked for.
+    pub asked: Asked,
+    /// The instructions that only it has, each by its name.
+    pub removed: Vec<String>,
+    /// Whether stages stand in another order than there.
+    pub stages_moved: bool,
+}
+
+/// One instruction of a build.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BuildStep {
+    /// What people see: `[build 2/5] RUN make`.
+    pub name: String,
+    /// The stage's name, or its number.
+    pub stage: String,
+    /// The instruction with all values expanded.
+    pub instruction: String,
+    /// The instruction as it is written.
+    pub written: String,
+    /// First line in the Dockerfile, counted from 1; 0 for a trigger of a base image.
+    pub line: u32,
+    /// The instructions whose results it needs, by their places in the build.
+    pub inputs: Vec<usize>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The same in words, as the build said it.
+    pub reason: String,
+    /// Its key, if it has one and got so far.
+    pub key: Option<KeyId>,
+    /// The layer that it made or found.
+    pub layer: Option<LayerId>,
+    /// How long it ran, in seconds; 0 for a hit.
+    pub duration: f64,
+    /// How long the execution ran whose result it is, or that it was compared with, in seconds.
+    pub earlier: Option<f64>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a step ended as it did.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Why {
+    /// With what it was compared.
+    pub compared: Option<Compared>,
+    /// What of its own is not what it was there.
+    pub changes: Vec<Change>,
+    /// What it needs from other instructions and is not what it was.
+    pub dragged: Vec<Dragged>,
+    /// Whether it ran and made exactly what the execution had made that it was compared with.
+    pub same_output: bool,
+    /// For a step that ran and made something else than the execution it was compared with: the paths that
+    /// differ, and so kept what is after it from hitting.
+    pub output: Option<FileSet>,
+    /// Whether that other output came from the same key: the step is not deterministic.
+    pub unstable: bool,
+}
+
+/// An earlier execution of a step.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Compared {
+    /// The build in which it ran, where that is known.
+    pub build: Option<BuildId>,
+    /// When it ran, in nanoseconds since 1970.
+    pub nanos: i64,
+    /// What the step was called there.
+    pub name: String,
+    /// Whether it failed.
+    pub failed: bool,
+}
+
+/// Something that a step needs from another instruction and that is not what it was.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Dragged {
+    /// What it is in the step's key: `parent`.
+    pub label: String,
+    /// The instruction with which it began, by its place in the build; `None` where that one is gone.
+    pub root: Option<usize>,
+    /// The name of that instruction, or what is known where it is gone.
+    pub name: String,
+}
