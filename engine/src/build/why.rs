@@ -262,7 +262,7 @@ impl Steps<'_> {
         }
         let build = self.baseline.build.as_ref()?;
         let removed = self.baseline.alignment.removed.iter().map(|&old| &build.steps[old]);
-        let gone = removed.filter(|old| old.stage == step.stage && sets(&old.instruction)).last()?;
+        let gone = removed.filter(|old| old.stage == step.stage && sets(&old.instruction)).next_back()?;
         Some(Root { shown: None, name: gone.name.clone() })
     }
 

@@ -59,7 +59,8 @@ fn walk<'a>(old: &'a [Entry], new: &'a [Entry]) -> Found<'a> {
             (None, None) => return all,
             (Some(x), Some(y)) if x.path == y.path => {
                 all.extend(changed(x, y).map(|change| (&y.path, Difference::Both(change))));
-                (a.next(), b.next());
+                a.next();
+                b.next();
             }
             (Some(x), Some(y)) if x.path < y.path => {
                 all.push((&x.path, Difference::Only { entry: x, is_new: false }));

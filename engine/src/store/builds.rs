@@ -169,7 +169,7 @@ fn list(directory: &Path) -> io::Result<Vec<Stored>> {
 }
 
 fn sort(builds: &mut [Stored]) {
-    builds.sort_by(|a, b| (b.started_nanos, b.id).cmp(&(a.started_nanos, a.id)));
+    builds.sort_by_key(|build| std::cmp::Reverse((build.started_nanos, build.id)));
 }
 
 #[cfg(test)]
