@@ -261,8 +261,8 @@ impl Steps<'_> {
             }
         }
         let build = self.baseline.build.as_ref()?;
-        let removed = self.baseline.alignment.removed.iter().map(|&old| &build.steps[old]);
-        let gone = removed.filter(|old| old.stage == step.stage && sets(&old.instruction)).next_back()?;
+        let mut removed = self.baseline.alignment.removed.iter().map(|&old| &build.steps[old]);
+        let gone = removed.rfind(|old| old.stage == step.stage && sets(&old.instruction))?;
         Some(Root { shown: None, name: gone.name.clone() })
     }
 
