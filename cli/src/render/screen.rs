@@ -94,7 +94,7 @@ impl Screen {
                 }
             }
             Event::StepFinished { step, verdict, reason, duration, why: _ } => {
-                self.finish(step, verdict, &reason, duration)
+                self.finish(step, verdict, &reason, duration);
             }
             Event::Warning { message } => {
                 self.pending.push(Pending::Text(format!("warning: {}", clean::one_line(&message))));
