@@ -28,6 +28,7 @@ pub mod pattern;
 pub mod platform;
 pub mod quote;
 mod raw;
+pub mod remote;
 pub mod shell;
 pub mod signal;
 pub mod size;

@@ -10,7 +10,7 @@ mod image;
 mod upkeep;
 
 pub use crate::cancel::Cancel;
-pub use build::{Context, HostEntry, NetworkMode, Outcome, Request, Secret, SecretSource};
+pub use build::{Context, Entitlement, HostEntry, NetworkMode, Outcome, Request, Secret, SecretSource};
 pub use error::{BuildError, Exit, ManageError, Place};
 pub use export::{Algorithm, Compression, Destination, Output};
 pub use image::{HistoryRow, ImageDetail, ImageSummary, ImportRequest, ImportSource, Removal};

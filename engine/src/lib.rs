@@ -21,5 +21,6 @@ pub mod registry;
 pub mod sandbox;
 pub mod schedule;
 pub mod snapshot;
+pub mod source;
 pub mod store;
 pub mod tree;

@@ -73,6 +73,9 @@ pub struct Args {
     /// A secret for `RUN --mount=type=secret`: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE` (repeatable)
     #[arg(long = "secret", value_name = "SECRET")]
     secrets: Vec<String>,
+    /// What RUN steps may do beyond the usual if they ask for it: network.host, security.insecure (repeatable)
+    #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
+    allow: Vec<String>,
     /// A line for /etc/hosts of RUN steps: `NAME:ADDRESS` (repeatable)
     #[arg(long = "add-host", value_name = "HOST")]
     add_hosts: Vec<String>,

@@ -41,6 +41,8 @@ pub struct Request {
     pub platforms: Vec<String>,
     /// What `RUN --mount=type=secret` may name, each id once.
     pub secrets: Vec<Secret>,
+    /// What RUN steps may do beyond the usual, if they ask for it.
+    pub allow: Vec<Entitlement>,
     /// Lines for `/etc/hosts` of RUN steps.
     pub add_hosts: Vec<HostEntry>,
     /// Size of `/dev/shm` in RUN steps, in bytes; `None` is 64 MiB.
@@ -55,11 +57,49 @@ pub struct Request {
     pub store: PathBuf,
 }
 
+impl Request {
+    /// A build of `context` with the store at `store` that asks for nothing else.
+    pub fn new(context: Context, store: PathBuf) -> Self {
+        Request {
+            context,
+            dockerfile: None,
+            targets: Vec::new(),
+            build_args: Vec::new(),
+            labels: Vec::new(),
+            tags: Vec::new(),
+            outputs: Vec::new(),
+            no_cache: false,
+            no_cache_filter: Vec::new(),
+            jobs: None,
+            network: NetworkMode::Default,
+            pull: false,
+            platforms: Vec::new(),
+            secrets: Vec::new(),
+            allow: Vec::new(),
+            add_hosts: Vec::new(),
+            shm_size: None,
+            source_date_epoch: None,
+            want_image_id: false,
+            registry: crate::registry::Options::default(),
+            store,
+        }
+    }
+}
+
 /// Where COPY and ADD read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Context {
     /// A directory of the host, relative to the working directory.
     Directory(PathBuf),
+}
+
+/// What a step may do beyond the usual.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Entitlement {
+    /// `RUN --network=host`.
+    NetworkHost,
+    /// `RUN --security=insecure`.
+    SecurityInsecure,
 }
 
 /// The network of a step.

@@ -172,6 +172,16 @@ pub enum BuildError {
         /// What the module that ran it says.
         source: Source,
     },
+    /// What a step reads from elsewhere could not be had.
+    #[error("{step} failed")]
+    Fetch {
+        /// The step as it was announced.
+        step: String,
+        /// The word that names it.
+        place: Option<Box<Place>>,
+        /// What the module that fetches says.
+        source: Source,
+    },
     /// An image could not be had from its registry.
     #[error("failed to pull {image}")]
     Pull {
@@ -246,6 +256,7 @@ impl BuildError {
             }
             BuildError::Unsupported { advice, .. } => advice.clone(),
             BuildError::Pull { source, .. } => source.downcast_ref::<crate::registry::Error>()?.advice(),
+            BuildError::Fetch { source, .. } => source.downcast_ref::<crate::source::SourceError>()?.advice(),
             _ => None,
         }
     }
@@ -263,6 +274,7 @@ impl BuildError {
             BuildError::MissingSource { .. } => "MissingSource",
             BuildError::MissingSecret { .. } => "MissingSecret",
             BuildError::Step { .. } => "Step",
+            BuildError::Fetch { .. } => "Fetch",
             BuildError::Pull { .. } => "Pull",
             BuildError::Export { .. } => "Export",
             BuildError::Store { .. } => "Store",
@@ -278,6 +290,7 @@ impl BuildError {
             | BuildError::MissingSource { place, .. }
             | BuildError::MissingSecret { place, .. }
             | BuildError::Step { place, .. }
+            | BuildError::Fetch { place, .. }
             | BuildError::Pull { place, .. }
             | BuildError::Unsupported { place, .. } => place.as_deref(),
             _ => None,

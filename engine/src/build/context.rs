@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A context.
 pub struct BuildContext {
+    /// For people: `the context`, `context "lib"`.
+    name: String,
     root: PathBuf,
     ignore: Ignore,
     /// The ignore file's name for people, if there is one.
@@ -54,8 +56,13 @@ impl BuildContext {
     /// goes before the context's.
     pub fn open(root: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
         let own = PathBuf::from(format!("{}.dockerignore", dockerfile.display()));
+        Self::with_ignore_files("the context".to_owned(), root, vec![own, root.join(".dockerignore")])
+    }
+
+    /// The context with this name for people, less what the first of these files that is there excludes.
+    fn with_ignore_files(name: String, root: &Path, files: Vec<PathBuf>) -> Result<Self, ContextError> {
         let mut found = None;
-        for path in [own, root.join(".dockerignore")] {
+        for path in files {
             match std::fs::read_to_string(&path) {
                 Ok(text) => {
                     found = Some((path, text));
@@ -69,12 +76,13 @@ impl BuildContext {
             Some((path, text)) => {
                 let ignore =
                     Ignore::parse(&text).map_err(|source| ContextError::Ignore { path: path.clone(), source })?;
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-                (ignore, name, text)
+                let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
+                (ignore, file, text)
             }
             None => (Ignore::default(), None, String::new()),
         };
         Ok(BuildContext {
+            name,
             root: root.to_path_buf(),
             ignore,
             ignore_file,
@@ -82,6 +90,11 @@ impl BuildContext {
             reach: Mutex::new(Some(BTreeSet::new())),
             scanned: Mutex::new(None),
         })
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Says that a step reads `pattern`.

@@ -5,7 +5,7 @@ use super::keys;
 use super::steps::{Steps, mtime_now};
 use crate::api::BuildError;
 use crate::copy::layout::{self, Layout, LayoutError, LayoutRequest};
-use crate::copy::select::{SelectError, Selected, SourceTree, has_wildcard};
+use crate::copy::select::{self, Matching, SelectError, Selected, SourceTree, has_wildcard};
 use crate::copy::write::{self, WriteError};
 use crate::digest::LayerId;
 use crate::key::{Component, Value};
@@ -93,17 +93,20 @@ pub(crate) enum CopyError {
     },
 }
 
-/// Tells the context how far a step reads it.
-pub(crate) fn announce_reach(step: &Step, context: &BuildContext) {
+/// Tells the contexts how far a step reads them.
+pub(crate) fn announce_reach(step: &Step, contexts: &[BuildContext]) {
     match &step.kind {
-        StepKind::Copy(copy) if copy.origin == Origin::Context => {
+        StepKind::Copy(copy) => {
+            let Origin::Context(id) = copy.origin else { return };
             for (pattern, _) in &copy.sources {
-                context.reaches(pattern);
+                contexts[id.0].reaches(pattern);
             }
         }
         StepKind::Run(run) => {
-            for mount in run.mounts.iter().filter(|mount| mount.origin == Some(Origin::Context)) {
-                context.reaches(mount.mount.source.as_deref().unwrap_or("/"));
+            for mount in &run.mounts {
+                if let Some(Origin::Context(id)) = mount.origin {
+                    contexts[id.0].reaches(mount.mount.source.as_deref().unwrap_or("/"));
+                }
             }
         }
         _ => {}
@@ -170,7 +173,7 @@ impl Steps<'_> {
         let mut hasher = blake3::Hasher::new_derive_key("kiln selection v1");
         hasher.update(self.snapshot(*node).id().as_bytes());
         let sources: Vec<&str> = copy.sources.iter().map(|(path, _)| path.as_str()).collect();
-        let question = format!("{sources:?} {:?} {}", copy.excludes, copy.chmod.is_some());
+        let question = format!("{sources:?} {:?} {} {:?}", copy.excludes, copy.chmod.is_some(), copy.matching);
         hasher.update(question.as_bytes());
         let memo = *hasher.finalize().as_bytes();
         prepared.memo = Some(memo);
@@ -183,8 +186,8 @@ impl Steps<'_> {
     /// The files that a COPY may read.
     fn source_tree(&self, copy: &CopyStep) -> Result<Arc<SourceTree>, CopyError> {
         match &copy.origin {
-            Origin::Context if copy.sources.is_empty() => Ok(Arc::new(SourceTree::default())),
-            Origin::Context => Ok(self.context.tree(self.store)?),
+            Origin::Context(_) if copy.sources.is_empty() => Ok(Arc::new(SourceTree::default())),
+            Origin::Context(id) => Ok(self.context(*id).tree(self.store)?),
             Origin::Step { node, .. } => {
                 let snapshot = self.snapshot(*node);
                 let merged = snapshot.tree_below(&reach_of(&snapshot, copy)?)?;
@@ -195,7 +198,7 @@ impl Steps<'_> {
 
     fn select(&self, step: &Step, copy: &CopyStep, source: &SourceTree) -> Result<Vec<Selected>, BuildError> {
         let patterns: Vec<String> = copy.sources.iter().map(|(pattern, _)| pattern.clone()).collect();
-        source.select(&patterns).map_err(|error| match error {
+        source.select(&patterns, copy.matching).map_err(|error| match error {
             SelectError::NotFound { path, index } => self.missing_source(step, copy, source, path, index),
             error => self.step_error(step, error),
         })
@@ -212,7 +215,10 @@ impl Steps<'_> {
         let shown = &self.plan.shown[step.shown];
         let span = copy.sources.get(index).map_or(shown.span, |(_, span)| *span);
         let (root, excluded) = match &copy.origin {
-            Origin::Context => ("the context".to_owned(), self.context.hidden_by(&path).map(Box::new)),
+            Origin::Context(id) => {
+                let context = self.context(*id);
+                (context.name().to_owned(), context.hidden_by(&path).map(Box::new))
+            }
             Origin::Step { name, .. } => (name.clone(), None),
         };
         let clean = TreePath::new(&path).display().to_string();
@@ -290,17 +296,22 @@ impl Steps<'_> {
         wanted: &(dyn Fn(&TreePath) -> bool + Sync),
         staged: &Staged,
     ) -> Result<(), CopyError> {
-        let snapshot = match &copy.origin {
-            Origin::Step { node, .. } => self.snapshot(*node),
-            Origin::Context => Snapshot::empty(),
-        };
+        let snapshot = self.origin_snapshot(copy);
         let open = |path: &TreePath| self.open_source(copy, &snapshot, path);
         Ok(write::write(layout, &copy.inline, wanted, &open, staged.path())?)
     }
 
+    /// The snapshot that a COPY reads, where it reads one.
+    fn origin_snapshot(&self, copy: &CopyStep) -> Snapshot {
+        match &copy.origin {
+            Origin::Step { node, .. } => self.snapshot(*node),
+            Origin::Context(_) => Snapshot::empty(),
+        }
+    }
+
     fn open_source(&self, copy: &CopyStep, snapshot: &Snapshot, path: &TreePath) -> io::Result<File> {
         match copy.origin {
-            Origin::Context => self.context.open_file(path),
+            Origin::Context(id) => self.context(id).open_file(path),
             Origin::Step { .. } => snapshot.open(path),
         }
     }
@@ -328,6 +339,7 @@ impl Steps<'_> {
         selected: &[Selected],
     ) -> Result<HashSet<TreePath>, CopyError> {
         let mut found = HashSet::new();
+        let snapshot = self.origin_snapshot(copy);
         for one in selected {
             let is_file = source
                 .tree
@@ -337,7 +349,7 @@ impl Steps<'_> {
                 continue;
             }
             let failed = |source| CopyError::Read { path: one.real.display().to_string(), source };
-            let file = self.open_source(copy, &Snapshot::empty(), &one.real).map_err(failed)?;
+            let file = self.open_source(copy, &snapshot, &one.real).map_err(failed)?;
             if archive::is_archive(file).map_err(failed)? {
                 found.insert(one.real.clone());
             }
@@ -355,9 +367,10 @@ impl Steps<'_> {
     ) -> Result<Tree, CopyError> {
         let mut writer = DirWriter::new(staged.path())?;
         let mut entries = layout.entries;
+        let snapshot = self.origin_snapshot(copy);
         for (path, destination) in layout.unpack {
             let file = self
-                .open_source(copy, &Snapshot::empty(), &path)
+                .open_source(copy, &snapshot, &path)
                 .map_err(|source| CopyError::Read { path: path.display().to_string(), source })?;
             let options = ArchiveOptions {
                 destination: &destination,
@@ -409,7 +422,8 @@ fn top_names<'a>(source: &'a SourceTree, selected: &'a [Selected]) -> impl Itera
 /// The smallest directory of a snapshot that holds everything that the sources can mean.
 fn reach_of(snapshot: &Snapshot, copy: &CopyStep) -> Result<TreePath, LookupError> {
     let [(pattern, _)] = copy.sources.as_slice() else { return Ok(TreePath::root()) };
-    if pattern.split('/').any(has_wildcard) {
+    let pattern = if copy.matching == Matching::Parents { select::pivot(pattern).0 } else { pattern };
+    if copy.matching != Matching::Literal && pattern.split('/').any(has_wildcard) {
         return Ok(TreePath::root());
     }
     // A link among the parts leads elsewhere: then everything may be meant.
@@ -445,5 +459,6 @@ pub(crate) fn mounted(source: &str, origin: Origin, span: kiln_dsl::span::Span) 
         link: true,
         excludes: Vec::new(),
         unpack: false,
+        matching: Matching::Patterns,
     }
 }

@@ -3,6 +3,7 @@
 //! Every value stands under its own label, so that a miss can name it. What must not decide (secret
 //! values, proxies) is not handed in.
 
+use crate::copy::select::Matching;
 use crate::key::{Component, Value};
 use crate::plan::{Base, CopyStep, RunStep, WorkdirStep};
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
@@ -30,14 +31,14 @@ fn list<T: std::fmt::Debug>(items: &[T]) -> String {
 }
 
 /// What a RUN depends on, its snapshot apart. `mounted` are the files that its bind mounts show.
-pub fn run(step: &RunStep, offline: bool, platform: &str, mounted: &[(String, Tree)]) -> Vec<Component> {
+pub fn run(step: &RunStep, offline: bool, mounted: &[(String, Tree)]) -> Vec<Component> {
     let mut all = vec![Component::text("the command", list(&step.argv))];
     if let Some((name, content)) = &step.script {
         all.push(Component::text(format!("the script {name}"), content.clone()));
     }
     all.push(Component::text("the working directory", step.workdir.clone()));
     all.push(Component::text("the user", step.user.clone()));
-    all.push(Component::text("the platform", platform));
+    all.push(Component::text("the platform", step.platform.to_string()));
     all.push(Component::text("the network", if offline { "none" } else { "host" }));
     all.push(Component::text("the security mode", if step.insecure { "insecure" } else { "sandbox" }));
     for mount in &step.mounts {
@@ -73,6 +74,9 @@ pub fn copy(step: &CopyStep, selected: Component, owner: Option<(u32, u32)>, sta
         Component::text("whether archives are unpacked", step.unpack.to_string()),
         selected,
     ];
+    if step.matching == Matching::Parents {
+        all.push(Component::text("--parents", "true"));
+    }
     for (name, content) in &step.inline {
         all.push(Component::text(format!("the heredoc {name}"), content.clone()));
     }

@@ -14,12 +14,13 @@ mod host;
 mod keys;
 mod record;
 mod run_step;
+mod sources;
 mod steps;
 mod why;
 
 pub use host::HostError;
 
-use crate::api::{BuildError, Cancel, Context, Outcome, Place, Request, Source};
+use crate::api::{BuildError, Cancel, Context, Entitlement, Outcome, Place, Request, Source};
 use crate::event::{Counts, Event, Sink, StepInfo};
 use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
@@ -61,7 +62,9 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
     let options = options(request)?;
     let bases = bases::Bases::new(request, &store, sink, &file);
     let plan = make_plan(&parsed.document, &options, &bases, &file, sink)?;
-    let context = open_context(root, &path)?;
+    let contexts = [open_context(root, &path)?];
+    let secrets = |id: &str| sources::secret(request, id);
+    let fetcher = sources::fetcher(request, &store, &secrets, cancel);
     let begun = record::Begun::new(started, baseline::project(root, &path));
     let baseline = baseline::Baseline::load(&store, begun.project, request, &plan, &file);
     let book = book::Book::new(&plan, &file, sink);
@@ -73,15 +76,16 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
         cancel,
         file: &file,
         plan: &plan,
-        context: &context,
+        contexts: &contexts,
         bases: &bases,
+        fetcher: &fetcher,
         book: &book,
         baseline: &baseline,
         begun: &begun,
     };
     let steps = steps::Steps::new(parts);
     let result = run(request, &store, &plan, &steps, started);
-    let written = record::write(&begun, request, &store, (&plan, &file, &context), (&book, &baseline), &result);
+    let written = record::write(&begun, request, &store, (&plan, &file, &contexts), (&book, &baseline), &result);
     if let Err(error) = written {
         // The image is there: what explains it is worth a warning, and no failure.
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
@@ -180,6 +184,13 @@ fn options(request: &Request) -> Result<Options, BuildError> {
         platform,
         build_platform: host,
         offline: request.network == crate::api::NetworkMode::None,
+        main: plan::ContextBase::Local(plan::ContextId(0)),
+        contexts: Vec::new(),
+        allowed: plan::Allowed {
+            network_host: request.network == crate::api::NetworkMode::Host
+                || request.allow.contains(&Entitlement::NetworkHost),
+            insecure: request.allow.contains(&Entitlement::SecurityInsecure),
+        },
     })
 }
 

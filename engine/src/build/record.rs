@@ -49,7 +49,7 @@ pub(crate) fn write(
     begun: &Begun,
     request: &Request,
     store: &Store,
-    (plan, file, context): (&Plan, &File, &BuildContext),
+    (plan, file, contexts): (&Plan, &File, &[BuildContext]),
     (book, baseline): (&Book<'_>, &Baseline),
     result: &Result<Outcome, BuildError>,
 ) -> Result<(), StoreError> {
@@ -57,7 +57,7 @@ pub(crate) fn write(
         context: begun.context.clone(),
         dockerfile: begun.dockerfile.clone(),
         text: Some(blake3::hash(file.text.as_bytes()).into()),
-        ignore: context.ignore_file().map(|(name, digest)| (name.to_owned(), digest)),
+        ignore: contexts.first().and_then(BuildContext::ignore_file).map(|(name, digest)| (name.to_owned(), digest)),
         target: request.targets.first().cloned(),
         platform: plan.target.platform.to_string(),
         build_args: request.build_args.iter().map(|(name, value)| (name.clone(), digest(value))).collect(),

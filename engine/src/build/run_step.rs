@@ -3,15 +3,17 @@
 //! The snapshot's directories are the overlay's lower ones; what the command leaves in the upper one is
 //! the layer, moved into the store as it is.
 
+use super::context::BuildContext;
 use super::copy_step;
 use super::keys;
 use super::steps::Steps;
 use crate::api::{BuildError, Exit, NetworkMode, SecretSource};
 use crate::copy::layout::{self, LayoutRequest};
+use crate::copy::select::Matching;
 use crate::copy::write;
 use crate::event::{Event, Stream};
 use crate::key::Component;
-use crate::plan::{Origin, RunMount, RunStep, Step};
+use crate::plan::{ContextId, Origin, RunMount, RunStep, Step};
 use crate::sandbox::{
     self, Existing, ExistingKind, Ids, Mount, MountSource, Network, Passwd, SecretBytes, Security, Spec, Stubs,
     UserError,
@@ -134,8 +136,8 @@ impl Steps<'_> {
         let mut parts = Vec::new();
         for mount in &run.mounts {
             match &mount.origin {
-                Some(Origin::Context) => {
-                    let tree = self.mounted_tree(mount).map_err(fail)?;
+                Some(Origin::Context(id)) => {
+                    let tree = self.mounted_tree(mount, *id).map_err(fail)?;
                     mounted.push((mount.target.clone(), tree));
                 }
                 Some(Origin::Step { node, .. }) => {
@@ -147,23 +149,23 @@ impl Steps<'_> {
                 None => {}
             }
         }
-        let platform = self.plan.target.platform.to_string();
-        let mut components = keys::run(run, self.offline(run), &platform, &mounted);
+        let mut components = keys::run(run, self.offline(run), &mounted);
         components.extend(parts);
         components.push(keys::parent(&snapshot));
         Ok((components, Prepared { mounted }))
     }
 
     /// What a bind mount from the context shows.
-    fn mounted_tree(&self, mount: &RunMount) -> Result<Tree, RunError> {
-        let source = self.context.tree(self.store)?;
+    fn mounted_tree(&self, mount: &RunMount, id: ContextId) -> Result<Tree, RunError> {
+        let context = self.context(id);
+        let source = context.tree(self.store)?;
         let path = mount.mount.source.clone().unwrap_or_else(|| "/".to_owned());
         let missing = || RunError::MissingSource {
             path: path.clone(),
             target: mount.target.clone(),
-            root: "the context".to_owned(),
+            root: context.name().to_owned(),
         };
-        let selected = source.select(std::slice::from_ref(&path)).map_err(|_| missing())?;
+        let selected = source.select(std::slice::from_ref(&path), Matching::Patterns).map_err(|_| missing())?;
         Ok(source.read_by(&selected, None, false).into_owned())
     }
 
@@ -316,7 +318,8 @@ impl Steps<'_> {
                     Some(Origin::Step { node, name }) => {
                         self.bind_from_stage(mount, &self.snapshot(*node), name, held)?
                     }
-                    _ => self.bind_from_context(mount, prepared, held)?,
+                    Some(Origin::Context(id)) => self.bind_from_context(mount, *id, prepared, held)?,
+                    None => unreachable!("the plan gives every bind mount an origin"),
                 };
                 Mount { target, source, read_only: spec.is_read_only(), is_dir }
             }
@@ -422,17 +425,20 @@ impl Steps<'_> {
     fn bind_from_context(
         &self,
         mount: &RunMount,
+        id: ContextId,
         prepared: &Prepared,
         held: &mut Held,
     ) -> Result<(MountSource, bool), RunError> {
-        let source = self.context.tree(self.store)?;
+        let context = self.context(id);
+        let source = context.tree(self.store)?;
         let path = mount.mount.source.clone().unwrap_or_else(|| "/".to_owned());
-        let copy = copy_step::mounted(&path, Origin::Context, mount.span);
-        let selected = source.select(std::slice::from_ref(&path)).map_err(|_| RunError::MissingSource {
-            path: path.clone(),
-            target: mount.target.clone(),
-            root: "the context".to_owned(),
-        })?;
+        let copy = copy_step::mounted(&path, Origin::Context(id), mount.span);
+        let selected =
+            source.select(std::slice::from_ref(&path), Matching::Patterns).map_err(|_| RunError::MissingSource {
+                path: path.clone(),
+                target: mount.target.clone(),
+                root: context.name().to_owned(),
+            })?;
         let is_dir = selected.first().is_some_and(|one| one.is_dir);
         let tree = prepared.mounted.iter().find(|(target, _)| *target == mount.target).map(|(_, tree)| tree);
         if let Some(tree) = tree {
@@ -452,7 +458,7 @@ impl Steps<'_> {
             archives: &none,
         };
         let layout = layout::layout(&request)?;
-        let layer = self.layer_of(&layout)?;
+        let layer = self.layer_of(&layout, context)?;
         let name = match is_dir {
             true => PathBuf::new(),
             false => selected
@@ -470,13 +476,13 @@ impl Steps<'_> {
         Ok((self.throwaway_overlay(lowers, name, held)?, is_dir))
     }
 
-    fn layer_of(&self, layout: &layout::Layout) -> Result<Arc<Layer>, RunError> {
+    fn layer_of(&self, layout: &layout::Layout, context: &BuildContext) -> Result<Arc<Layer>, RunError> {
         let tree = Tree::new(layout.entries.clone());
         if let Some(layer) = self.store.layer(tree.id())? {
             return Ok(layer);
         }
         let staged = self.store.stage()?;
-        write::write(layout, &[], &|_| true, &|path| self.context.open_file(path), staged.path())?;
+        write::write(layout, &[], &|_| true, &|path| context.open_file(path), staged.path())?;
         Ok(self.store.commit_layer(&tree, staged, &[])?)
     }
 

@@ -17,9 +17,10 @@ use crate::event::{Event, Sink};
 use crate::explain::{Change, Compared, Hit, Miss, Verdict, Why, files};
 use crate::graph::NodeId;
 use crate::key::{self, Key};
-use crate::plan::{Base, Origin, Plan, Step, StepKind};
+use crate::plan::{Base, ContextId, Origin, Plan, SourceStep, Step, StepKind};
 use crate::schedule::{self, Work};
 use crate::snapshot::{LookupError, Snapshot};
+use crate::source::Fetcher;
 use crate::store::{ImageLayerRef, Record, Store, Used};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
 use std::sync::OnceLock;
@@ -82,8 +83,9 @@ pub(crate) struct Steps<'a> {
     pub cancel: &'a Cancel,
     pub file: &'a File,
     pub plan: &'a Plan,
-    pub context: &'a BuildContext,
+    pub contexts: &'a [BuildContext],
     pub bases: &'a Bases<'a>,
+    pub fetcher: &'a Fetcher<'a>,
     pub book: &'a Book<'a>,
     pub baseline: &'a Baseline,
     pub begun: &'a Begun,
@@ -100,8 +102,9 @@ pub(crate) struct Parts<'a> {
     pub cancel: &'a Cancel,
     pub file: &'a File,
     pub plan: &'a Plan,
-    pub context: &'a BuildContext,
+    pub contexts: &'a [BuildContext],
     pub bases: &'a Bases<'a>,
+    pub fetcher: &'a Fetcher<'a>,
     pub book: &'a Book<'a>,
     pub baseline: &'a Baseline,
     pub begun: &'a Begun,
@@ -109,9 +112,9 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Steps<'a> {
     pub fn new(parts: Parts<'a>) -> Self {
-        let Parts { request, store, sink, cancel, file, plan, context, bases, book, baseline, begun } = parts;
+        let Parts { request, store, sink, cancel, file, plan, contexts, bases, fetcher, book, baseline, begun } = parts;
         for (_, step) in plan.graph.nodes() {
-            copy_step::announce_reach(step, context);
+            copy_step::announce_reach(step, contexts);
         }
         Steps {
             request,
@@ -120,8 +123,9 @@ impl<'a> Steps<'a> {
             cancel,
             file,
             plan,
-            context,
+            contexts,
             bases,
+            fetcher,
             book,
             baseline,
             begun,
@@ -142,6 +146,11 @@ impl<'a> Steps<'a> {
             true => Ok(()),
             false => Err(errors.swap_remove(0)),
         }
+    }
+
+    /// A directory of the host that the build reads.
+    pub fn context(&self, id: ContextId) -> &BuildContext {
+        &self.contexts[id.0]
     }
 
     /// The result of a step that has one.
@@ -181,7 +190,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Takes a step's result, and says how it came.
-    fn succeed(&self, id: NodeId, step: &Step, done: Done, ending: Ending) {
+    pub(super) fn succeed(&self, id: NodeId, step: &Step, done: Done, ending: Ending) {
         let is_own = !book::is_read_by_another(self.plan, id);
         let _ = self.notes[id.index()].set(self.note(step, &ending));
         let _ = self.done[id.index()].set(done);
@@ -231,7 +240,7 @@ impl<'a> Steps<'a> {
                 Origin::Step { node, .. } => node.is_some_and(was_cut_off),
                 _ => false,
             },
-            StepKind::Base(_) | StepKind::Workdir(_) => false,
+            StepKind::Base(_) | StepKind::Source(_) | StepKind::Workdir(_) => false,
         }
     }
 
@@ -337,7 +346,7 @@ impl<'a> Steps<'a> {
         Why { changes, ..Why::default() }
     }
 
-    fn parent_done(&self, step: &Step) -> Done {
+    pub(super) fn parent_done(&self, step: &Step) -> Done {
         step.parent.and_then(|parent| self.result(parent)).cloned().unwrap_or_else(|| Done {
             snapshot: Snapshot::empty(),
             layers: Vec::new(),
@@ -388,6 +397,11 @@ impl<'a> Steps<'a> {
     /// The ending of a base whose layers are there.
     fn base_ending(&self, step: &Step, base: &Base, done: &Done, ran: bool, started: Instant) -> Ending {
         let key = Key::new("FROM", keys::base(base, &done.snapshot));
+        self.given_ending(step, key, done, ran, started)
+    }
+
+    /// The ending of a step whose key is what it gave, compared with what it gave before.
+    pub(super) fn given_ending(&self, step: &Step, key: Key, done: &Done, ran: bool, started: Instant) -> Ending {
         let old = self.baseline.components(self.store, step.shown);
         let mut why = Why::default();
         if !old.is_empty() && Key::id_of(old) != key.id() {
@@ -482,7 +496,7 @@ impl<'a> Steps<'a> {
 
 impl Done {
     /// This result with one more layer.
-    fn with(&self, layer: std::sync::Arc<crate::store::Layer>, created_nanos: i64) -> Done {
+    pub(super) fn with(&self, layer: std::sync::Arc<crate::store::Layer>, created_nanos: i64) -> Done {
         let mut layers = self.layers.clone();
         layers.push(ImageLayerRef { id: layer.id(), blob: None });
         Done { snapshot: self.snapshot.with(layer), layers, created_nanos }
@@ -510,6 +524,11 @@ impl Work<Step> for Steps<'_> {
                     Ok(Some(Missed { key, ids: self.step_ids(step), reason, input: Input::None }))
                 }
             },
+            StepKind::Source(source) => self.settle_source(id, step, source).map(|settled| {
+                let key = || Key::new("SOURCE", Vec::new());
+                let reason = Reason::plain(Miss::FirstTime);
+                (!settled).then(|| Missed { key: key(), ids: self.step_ids(step), reason, input: Input::None })
+            }),
             StepKind::Workdir(workdir) => self.settle_workdir(id, step, workdir),
             StepKind::Copy(copy) => {
                 let (components, prepared) = self.prepare_copy(step, copy)?;
@@ -533,7 +552,10 @@ impl Work<Step> for Steps<'_> {
             return Err(BuildError::Cancelled);
         }
         let started = Instant::now();
-        self.sink.emit(Event::StepStarted { step: step.shown, reason: missed.reason.words.clone() });
+        // A source that turns out to be unchanged never starts.
+        if !matches!(step.kind, StepKind::Source(_)) {
+            self.sink.emit(Event::StepStarted { step: step.shown, reason: missed.reason.words.clone() });
+        }
         let input = std::mem::replace(&mut missed.input, Input::None);
         let (key, reason) = (missed.key.clone(), missed.reason.clone());
         let result = match (&step.kind, input) {
@@ -541,6 +563,8 @@ impl Work<Step> for Steps<'_> {
                 let ending = self.base_ending(step, base, &done, true, started);
                 self.succeed(id, step, done, ending);
             }),
+            (StepKind::Source(SourceStep::Remote(source)), _) => self.run_source(id, step, source, started),
+            (StepKind::Source(SourceStep::Layer(_)), _) => unreachable!("what is in the store is settled"),
             (StepKind::Workdir(workdir), _) => self.run_workdir(id, step, workdir, missed, started),
             (StepKind::Copy(copy), Input::Copy(prepared)) => self
                 .run_copy(step, copy, &prepared, missed.reason.previous.map(|previous| previous.layer))
@@ -558,7 +582,7 @@ impl Work<Step> for Steps<'_> {
                         BuildError::StepFailed { exit, .. } => exit.to_string(),
                         _ => String::new(),
                     };
-                    let key = Some(key).filter(|_| !matches!(step.kind, StepKind::Base(_)));
+                    let key = Some(key).filter(|_| !matches!(step.kind, StepKind::Base(_) | StepKind::Source(_)));
                     Ending { reason: words, ..reason_ending(Verdict::Failed(Some(reason.cause)), reason, key) }
                 }
             };

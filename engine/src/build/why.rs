@@ -166,7 +166,7 @@ impl Steps<'_> {
     /// Says of files that came or went whether the ignore file is another.
     fn name_ignore_file(&self, changes: &mut [Change]) {
         let Some(before) = self.baseline.build.as_ref() else { return };
-        let now = self.context.ignore_file();
+        let now = self.contexts.first().and_then(|context| context.ignore_file());
         let old = before.asked.ignore.as_ref();
         if old.map(|(_, digest)| *digest) == now.map(|(_, digest)| digest) {
             return;

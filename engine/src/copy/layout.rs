@@ -245,47 +245,8 @@ impl Painter<'_> {
     }
 
     fn copy_dir(&mut self, number: usize, selected: &Selected, destination: &TreePath) -> Result<(), LayoutError> {
-        let source = self.request.source;
-        let mut skipped: Option<TreePath> = None;
-        for entry in source.tree.below(&selected.real) {
-            if skipped.as_ref().is_some_and(|dir| entry.path.starts_with(dir)) {
-                continue;
-            }
-            let Some(relative) = entry.path.strip_prefix(&selected.real).filter(|path| !path.is_root()) else {
-                continue;
-            };
-            let is_dir = matches!(entry.kind, Kind::Dir { .. });
-            if let Some(rules) = self.request.excludes
-                && rules.excluded(relative.as_bytes(), is_dir)
-            {
-                // What is kept below brings its directories along: see `ensure_parent`.
-                if is_dir && !rules.may_reinclude_below(relative.as_bytes()) {
-                    skipped = Some(entry.path.clone());
-                }
-                continue;
-            }
-            let path = destination.join(relative.as_bytes());
-            self.ensure_parent(selected, destination, &relative)?;
-            self.copy_entry(number, entry, path)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the directories above an included path that were themselves excluded.
-    fn ensure_parent(
-        &mut self,
-        selected: &Selected,
-        destination: &TreePath,
-        relative: &TreePath,
-    ) -> Result<(), LayoutError> {
-        for dir in relative.ancestors().into_iter().filter(|dir| !dir.is_root()) {
-            let path = destination.join(dir.as_bytes());
-            if self.by_path.contains_key(&path) {
-                continue;
-            }
-            if let Some(entry) = self.request.source.tree.get(&selected.real.join(dir.as_bytes())) {
-                self.copy_entry(0, entry, path)?;
-            }
+        for (entry, relative) in self.request.source.taken(selected, self.request.excludes) {
+            self.copy_entry(number, entry, destination.join(relative.as_bytes()))?;
         }
         Ok(())
     }

@@ -19,6 +19,18 @@ pub struct SourceTree {
     pub links: HashMap<TreePath, (u64, u64)>,
 }
 
+/// How sources are compared with the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Matching {
+    /// As patterns; one without wildcards must be there.
+    #[default]
+    Patterns,
+    /// As directories of which a part is taken: `--parents`.
+    Parents,
+    /// As they are: every character is itself.
+    Literal,
+}
+
 /// One thing to copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Selected {
@@ -28,6 +40,8 @@ pub struct Selected {
     pub real: TreePath,
     /// Whether it is a directory, whose contents are copied.
     pub is_dir: bool,
+    /// What of the directory is copied, with the directories on the way; all of it where there is no such list.
+    pub include: Option<Ignore>,
 }
 
 /// A pattern that selects nothing or cannot be read.
@@ -75,23 +89,53 @@ impl SourceTree {
     }
 
     /// What the patterns select, in their order.
-    pub fn select(&self, patterns: &[String]) -> Result<Vec<Selected>, SelectError> {
+    pub fn select(&self, patterns: &[String], matching: Matching) -> Result<Vec<Selected>, SelectError> {
         let mut all = Vec::new();
         for (index, pattern) in patterns.iter().enumerate() {
-            self.select_one(index, pattern, &mut all)?;
+            match matching {
+                Matching::Patterns => self.select_one(index, pattern, &mut all)?,
+                Matching::Parents => self.select_with_parents(index, pattern, &mut all)?,
+                Matching::Literal => all.push(self.select_literal(index, pattern, TreePath::new(pattern))?),
+            }
         }
         Ok(all)
+    }
+
+    /// As BuildKit does it: the directory before the pivot is copied, of which the rest is an include pattern. One
+    /// without wildcards names something that must be there.
+    fn select_with_parents(&self, index: usize, pattern: &str, all: &mut Vec<Selected>) -> Result<(), SelectError> {
+        let (walked, wanted) = pivot(pattern);
+        let first = all.len();
+        self.select_one(index, walked, all)?;
+        let wanted = clean(wanted);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let include = Ignore::from_patterns(std::iter::once(wanted.as_str()))
+            .map_err(|error| SelectError::Pattern { pattern: pattern.to_owned(), reason: error.reason })?;
+        let is_literal = !wanted.split('/').any(has_wildcard);
+        for one in &mut all[first..] {
+            let is_there = || self.tree.get(&one.real.join(wanted.as_bytes())).is_some();
+            if !one.is_dir || (is_literal && !is_there()) {
+                return Err(SelectError::NotFound { path: pattern.to_owned(), index });
+            }
+            one.include = Some(include.clone());
+        }
+        Ok(())
+    }
+
+    fn select_literal(&self, index: usize, pattern: &str, written: TreePath) -> Result<Selected, SelectError> {
+        let real = self.resolve(&written)?;
+        match self.lookup(&real) {
+            Some(found) => Ok(Selected { written, real, is_dir: found.file_type == Type::Dir, include: None }),
+            None => Err(SelectError::NotFound { path: pattern.to_owned(), index }),
+        }
     }
 
     fn select_one(&self, index: usize, pattern: &str, all: &mut Vec<Selected>) -> Result<(), SelectError> {
         let (fixed, wild) = split_wildcards(pattern);
         if wild.is_empty() {
-            let written = TreePath::new(&fixed);
-            let real = self.resolve(&written)?;
-            match self.lookup(&real) {
-                Some(found) => all.push(Selected { written, real, is_dir: found.file_type == Type::Dir }),
-                None => return Err(SelectError::NotFound { path: pattern.to_owned(), index }),
-            }
+            all.push(self.select_literal(index, pattern, TreePath::new(&fixed))?);
             return Ok(());
         }
         let matcher = Pattern::parse(&wild)
@@ -117,32 +161,60 @@ impl SourceTree {
                 Some(found) => (real, found.file_type == Type::Dir),
                 None => return Err(SelectError::NotFound { path: entry.path.display().to_string(), index }),
             };
-            all.push(Selected { written: entry.path.clone(), real, is_dir });
+            all.push(Selected { written: entry.path.clone(), real, is_dir, include: None });
         }
         Ok(())
+    }
+
+    /// The entries below a selected directory that are copied, with their paths below it. A directory that is itself
+    /// left out comes along where something below it does not. The directory's own metadata is not copied: the
+    /// destination's are made or kept.
+    pub fn taken(&self, one: &Selected, excludes: Option<&Ignore>) -> Vec<(&Entry, TreePath)> {
+        let mut all = Vec::new();
+        let mut skipped: Option<&TreePath> = None;
+        // Directories on the way that are left out unless something below them is not.
+        let mut way: Vec<(&Entry, TreePath)> = Vec::new();
+        for entry in self.tree.below(&one.real) {
+            if skipped.is_some_and(|dir| entry.path.starts_with(dir)) {
+                continue;
+            }
+            let Some(relative) = entry.path.strip_prefix(&one.real).filter(|path| !path.is_root()) else { continue };
+            let is_dir = matches!(entry.kind, Kind::Dir { .. });
+            let included = one.include.as_ref().is_none_or(|include| include.excluded(relative.as_bytes(), is_dir));
+            let excluded = excludes.is_some_and(|rules| rules.excluded(relative.as_bytes(), is_dir));
+            if included && !excluded {
+                way.retain(|(dir, _)| entry.path.starts_with(&dir.path));
+                all.append(&mut way);
+                all.push((entry, relative));
+                continue;
+            }
+            if is_dir && excluded && !excludes.is_some_and(|rules| rules.may_reinclude_below(relative.as_bytes())) {
+                skipped = Some(&entry.path);
+            } else if is_dir {
+                way.retain(|(dir, _)| entry.path.starts_with(&dir.path));
+                way.push((entry, relative));
+            }
+        }
+        all
     }
 
     /// Everything that copying `selected` reads, by its place in this tree: what the key of the step
     /// is made of. With `without_modes`, modes do not count, because a `--chmod` replaces them.
     pub fn read_by(&self, selected: &[Selected], excludes: Option<&Ignore>, without_modes: bool) -> Cow<'_, Tree> {
-        let whole = selected.len() == 1 && selected[0].real.is_root();
+        let whole = selected.len() == 1 && selected[0].real.is_root() && selected[0].include.is_none();
         if whole && excludes.is_none() && !without_modes && self.links.is_empty() {
             return Cow::Borrowed(&self.tree);
         }
         let mut entries: Vec<Entry> = Vec::new();
         for one in selected {
-            for entry in self.tree.below(&one.real) {
-                let Some(relative) = entry.path.strip_prefix(&one.real) else { continue };
-                // A directory's own metadata is not copied: the destination's are made or kept.
-                if one.is_dir && relative.is_root() {
-                    continue;
-                }
-                let is_dir = matches!(entry.kind, Kind::Dir { .. });
-                if !relative.is_root() && excludes.is_some_and(|rules| rules.excluded(relative.as_bytes(), is_dir)) {
-                    continue;
-                }
+            let mut push = |entry: &Entry| {
                 let mode = if without_modes { 0 } else { entry.mode };
                 entries.push(Entry { mode, ..entry.clone() });
+            };
+            if one.is_dir {
+                self.taken(one, excludes).into_iter().for_each(|(entry, _)| push(entry));
+            } else {
+                self.tree.get(&one.real).into_iter().for_each(push);
             }
         }
         Cow::Owned(Tree::new(crate::tree::upper::fold_links(Tree::new(entries).into_entries(), &self.links)))
@@ -151,6 +223,30 @@ impl SourceTree {
 
 fn found(file_type: Type, mode: u32) -> Found {
     Found { file_type, mode, uid: 0, gid: 0, mtime: crate::tree::Mtime::default(), xattrs: Vec::new() }
+}
+
+/// What stands before and behind the `/./` of a source under `--parents`; without one, all of it stands behind.
+pub fn pivot(pattern: &str) -> (&str, &str) {
+    match pattern.split_once("/./") {
+        Some((walked, wanted)) if !walked.is_empty() => (walked, wanted),
+        Some((_, wanted)) => ("/", wanted),
+        None => ("/", pattern),
+    }
+}
+
+/// A pattern as a relative path: `.` and `..` resolved, the root never left.
+fn clean(pattern: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in pattern.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 /// The parts of a path before its first wildcard, and the rest.
@@ -216,7 +312,7 @@ mod tests {
 
     fn select(patterns: &[&str]) -> Vec<String> {
         let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-        match source().select(&patterns) {
+        match source().select(&patterns, Matching::Patterns) {
             Ok(all) => all.iter().map(|one| format!("{}>{}", one.written.display(), one.real.display())).collect(),
             Err(error) => vec![error.to_string()],
         }
@@ -238,6 +334,36 @@ mod tests {
         assert_eq!(select(&["d*/*.js"]), ["dir/c.js>dir/c.js"]);
         assert_eq!(select(&["*.css"]), Vec::<String>::new());
         assert_eq!(select(&["[ab].js", "d?r"]), ["a.js>a.js", "b.js>b.js", "dir>dir"]);
+    }
+
+    fn taken(pattern: &str, excludes: &[&str]) -> String {
+        let source = source();
+        let excludes = Ignore::from_patterns(excludes.iter().copied()).unwrap();
+        match source.select(&[pattern.to_owned()], Matching::Parents) {
+            Ok(all) => {
+                let taken = all.iter().flat_map(|one| source.taken(one, Some(&excludes)));
+                taken.map(|(_, path)| path.display().to_string()).collect::<Vec<_>>().join(" ")
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn with_parents_a_file_brings_its_directories_from_the_pivot_on() {
+        assert_eq!(taken("dir/c.js", &[]), "dir dir/c.js");
+        assert_eq!(taken("./dir/c.js", &[]), "dir dir/c.js");
+        assert_eq!(taken("dir/./c.js", &[]), "c.js");
+        assert_eq!(taken("/./dir", &[]), "dir dir/c.js");
+        assert_eq!(taken("d*/./*.js", &[]), "c.js");
+        assert_eq!(taken("**/*.js", &[]), "a.js b.js dir dir/c.js");
+        assert_eq!(taken("**/*.js", &["dir"]), "a.js b.js");
+        assert_eq!(taken("*.css", &[]), "");
+        assert_eq!(taken("ln", &[]), "ln");
+        assert_eq!(taken("ln/c.js", &[]), "ln/c.js not found");
+        assert_eq!(taken("ln/./c.js", &[]), "c.js");
+        assert_eq!(taken("none/x", &[]), "none/x not found");
+        assert_eq!(taken("a.js/./x", &[]), "a.js/./x not found");
+        assert_eq!(taken(".", &["**/*.js"]), "dir ln out");
     }
 
     #[test]

@@ -5,9 +5,11 @@
 
 use super::Planner;
 use super::scope::set_in_config;
+use super::sources::{RemoteFlags, Sources};
 use super::stages::{self, StageText};
 use super::state::StageState;
 use super::step::{Base, CopyStep, Origin, RunMount, RunStep, Step, StepKind, WorkdirStep};
+use crate::copy::select::Matching;
 use crate::graph::NodeId;
 use crate::image::config::Healthcheck as HealthcheckConfig;
 use crate::image::history;
@@ -16,10 +18,15 @@ use kiln_dsl::chmod::Mode;
 use kiln_dsl::diagnostic::Diagnostic;
 use kiln_dsl::expand::{self, Variables as _};
 use kiln_dsl::mount::{Mount, MountKind};
+use kiln_dsl::platform::Platform;
+use kiln_dsl::span::Span;
 use kiln_dsl::{expose, shell, signal};
 
 /// Where the content of a script heredoc appears in the step's root.
 pub const SCRIPT_DIR: &str = "/dev/pipes";
+
+/// Where the socket of an ssh agent appears, its number behind it, as in BuildKit.
+const SSH_SOCKET: &str = "/run/buildkit/ssh_agent.";
 
 /// Arguments that every RUN sees as variables without being declared, and that no key holds.
 const PROXY_ARGS: [&str; 10] = [
@@ -50,6 +57,7 @@ impl Planner<'_> {
         is_trigger: bool,
     ) {
         let before = state.node;
+        self.line = if is_trigger { stage.from.first_line } else { instruction.first_line };
         let text = self.dispatch(instruction, stage, state);
         let node = state.node.filter(|node| before != Some(*node));
         let line = if is_trigger { 0 } else { instruction.first_line };
@@ -66,9 +74,19 @@ impl Planner<'_> {
         self.problems.push(Diagnostic::error(code, word.span, message));
     }
 
-    fn not_supported(&mut self, span: kiln_dsl::span::Span, what: &str, help: &str) {
+    fn not_supported(&mut self, span: Span, what: &str, help: &str) {
         let message = format!("{what} is not supported yet");
         self.problems.push(Diagnostic::error("NotSupported", span, message).with_help(help));
+    }
+
+    /// Whether the build's owner allows what a flag asks for; refuses it if not.
+    fn allow(&mut self, flag: &str, entitlement: &str, allowed: bool, word: &Word) -> bool {
+        if !allowed {
+            let message = format!("RUN {flag} needs the entitlement {entitlement}, which the build was not given");
+            let help = format!("if you trust this file, build with --allow {entitlement}");
+            self.problems.push(Diagnostic::error("NotAllowed", word.span, message).with_help(help));
+        }
+        allowed
     }
 
     fn add(&mut self, kind: StepKind, inputs: Vec<NodeId>, stage: &StageText<'_>, state: &mut StageState) -> NodeId {
@@ -278,38 +296,40 @@ impl Planner<'_> {
             return Some(Origin::Step { node: None, name });
         }
         let platform = state.platform.clone();
+        if let Some(base) = self.context_named(&name, &platform) {
+            return self.context_origin(&base, &name, stage, &platform, from.span);
+        }
         let near = self.near_stage(&name);
-        let known = match self.image(&name, &platform, from.span) {
-            Some(known) => known,
-            None => {
-                // A misspelt stage looks like an image nobody has; the need fails later and says so.
-                if let Some(near) = near {
-                    self.problems.push(
-                        Diagnostic::warning("UnknownStage", from.span, format!("{name:?} is no stage of this file"))
-                            .with_help(format!("taken for an image; did you mean stage {near:?}?")),
-                    );
-                }
-                return None;
+        let Some(node) = self.image_node(&name, &platform, stage, from.span) else {
+            // A misspelt stage looks like an image nobody has; the need fails later and says so.
+            if let Some(near) = near {
+                self.problems.push(
+                    Diagnostic::warning("UnknownStage", from.span, format!("{name:?} is no stage of this file"))
+                        .with_help(format!("taken for an image; did you mean stage {near:?}?")),
+                );
             }
-        };
-        let key = (name.clone(), platform);
-        let node = match self.pulled.get(&key) {
-            Some(node) => *node,
-            None => {
-                let base = Base::Image { key: known.key, name: name.clone() };
-                let step = Step {
-                    kind: StepKind::Base(base),
-                    parent: None,
-                    shown: self.shown.len(),
-                    stage: stage.label(),
-                    ordinal: 0,
-                };
-                let node = self.graph.add(step, []);
-                self.pulled.insert(key, node);
-                node
-            }
+            return None;
         };
         Some(Origin::Step { node: Some(node), name: format!("image {name}") })
+    }
+
+    /// The step that takes an image for COPY or a mount, once for each; `None` while its configuration is not known.
+    pub(super) fn image_node(
+        &mut self,
+        name: &str,
+        platform: &Platform,
+        stage: &StageText<'_>,
+        span: Span,
+    ) -> Option<NodeId> {
+        let known = self.image(name, platform, span)?;
+        let key = (name.to_owned(), platform.clone());
+        if let Some(node) = self.pulled.get(&key) {
+            return Some(*node);
+        }
+        let base = Base::Image { key: known.key, name: name.to_owned() };
+        let node = self.helper(StepKind::Base(base), None, Vec::new(), format!("FROM {name}"), stage, span);
+        self.pulled.insert(key, node);
+        Some(node)
     }
 
     fn near_stage(&self, name: &str) -> Option<String> {
@@ -325,11 +345,8 @@ impl Planner<'_> {
         state: &mut StageState,
     ) -> String {
         let mut flags = Vec::new();
-        if copy.parents {
-            self.not_supported(instruction.span, "COPY --parents", "copy each directory by an instruction of its own");
-        }
         let origin = match &copy.from {
-            None => Origin::Context,
+            None => self.main_context(stage, instruction.span),
             Some(from) => {
                 flags.push(format!("--from={}", from.value));
                 match self.origin(from, true, stage, state) {
@@ -347,6 +364,8 @@ impl Planner<'_> {
             link: copy.link,
             excludes: &copy.excludes,
             unpack: false,
+            matching: if copy.parents { Matching::Parents } else { Matching::Patterns },
+            remote: None,
         };
         self.copy_step(&parts, origin, flags, instruction, stage, state)
     }
@@ -358,12 +377,11 @@ impl Planner<'_> {
         stage: &StageText<'_>,
         state: &mut StageState,
     ) -> String {
-        if let Some(checksum) = &add.checksum {
-            self.not_supported(checksum.span, "ADD --checksum", "download the file beside the Dockerfile and COPY it");
-        }
-        if add.keep_git_dir.is_some() {
-            self.not_supported(instruction.span, "ADD --keep-git-dir", "clone the repository in a RUN");
-        }
+        let checksum = add.checksum.as_ref().map(|word| Word::new(self.word(word, state), word.span));
+        let mut flags: Vec<String> = checksum.iter().map(|word| format!("--checksum={}", word.value)).collect();
+        flags.extend(add.keep_git_dir.map(|yes| format!("--keep-git-dir={yes}")));
+        flags.extend(add.unpack.map(|yes| format!("--unpack={yes}")));
+        let remote = RemoteFlags { checksum, keep_git_dir: add.keep_git_dir };
         let parts = Parts {
             keyword: "ADD",
             sources: &add.sources,
@@ -373,8 +391,11 @@ impl Planner<'_> {
             link: add.link,
             excludes: &add.excludes,
             unpack: add.unpack.unwrap_or(true),
+            matching: Matching::Patterns,
+            remote: Some((remote, add.unpack.unwrap_or(false))),
         };
-        self.copy_step(&parts, Origin::Context, Vec::new(), instruction, stage, state)
+        let origin = self.main_context(stage, instruction.span);
+        self.copy_step(&parts, origin, flags, instruction, stage, state)
     }
 
     fn copy_step(
@@ -394,20 +415,29 @@ impl Planner<'_> {
             }
             _ => None,
         };
-        let mut sources = Vec::new();
+        let mut sources = Sources::default();
         let mut inline = Vec::new();
+        let mut shown_sources = Vec::new();
+        let problems = self.problems.len();
+        let checksum = parts.remote.as_ref().and_then(|(flags, _)| flags.checksum.as_ref());
+        if let (Some(word), [_, _, ..]) = (checksum, parts.sources) {
+            self.error("InvalidChecksum", word, "--checksum is for one source, and there are several");
+        }
         for source in parts.sources {
             match source {
                 Source::Path(word) => {
                     let path = self.word(word, state);
-                    if is_remote(&path) {
-                        let (what, help) = match parts.keyword {
-                            "ADD" => ("ADD of a URL or git repository", "fetch it in a RUN"),
-                            _ => ("COPY of a URL", "COPY reads files only: use ADD"),
-                        };
-                        self.not_supported(word.span, what, help);
+                    let flags = parts.remote.as_ref().map(|(flags, _)| flags);
+                    match self.remote_source(&path, word, flags) {
+                        Some(remote) => {
+                            shown_sources.push(kiln_dsl::remote::redact(&path));
+                            sources.remotes.push((remote, word.span));
+                        }
+                        None => {
+                            shown_sources.push(path.clone());
+                            sources.paths.push((path, word.span));
+                        }
                     }
-                    sources.push((path, word.span));
                 }
                 Source::Heredoc(index) => {
                     let Some(heredoc) = instruction.heredocs.get(*index) else { continue };
@@ -427,14 +457,13 @@ impl Planner<'_> {
                 }
             }
         }
+        if let (Some(word), [], true) = (checksum, sources.remotes.as_slice(), problems == self.problems.len()) {
+            self.error("InvalidChecksum", word, "--checksum is for a URL or a git repository");
+        }
         let written = self.word(parts.destination, state);
         let workdir = state.workdir();
         let destination = join(workdir, if matches!(&*written, "" | ".") { "./" } else { &written }, true);
-        let shown_sources: Vec<String> = sources
-            .iter()
-            .map(|(path, _)| path.clone())
-            .chain(inline.iter().map(|(name, _)| format!("<<{name}")))
-            .collect();
+        shown_sources.extend(inline.iter().map(|(name, _)| format!("<<{name}")));
         let told = history::CopyFlags { chown: chown.as_deref(), chmod: chmod_text.as_deref(), ..Default::default() };
         let created_by = match parts.keyword {
             "ADD" => history::add(told, &shown_sources, &written),
@@ -443,6 +472,7 @@ impl Planner<'_> {
         flags.extend(chown.iter().map(|value| format!("--chown={value}")));
         flags.extend(chmod_text.iter().map(|value| format!("--chmod={value}")));
         flags.extend(parts.link.then(|| "--link".to_owned()));
+        flags.extend((parts.matching == Matching::Parents).then(|| "--parents".to_owned()));
         flags.extend(parts.excludes.iter().map(|word| format!("--exclude={}", word.value)));
         let text = [parts.keyword.to_owned()]
             .into_iter()
@@ -450,13 +480,16 @@ impl Planner<'_> {
             .chain(shown_sources)
             .chain([written])
             .collect::<Vec<_>>();
-        let inputs = match &origin {
-            Origin::Step { node, .. } => node.iter().copied().collect(),
-            Origin::Context => Vec::new(),
-        };
+        let (mut unpack, mut matching, mut from, mut taken) =
+            (parts.unpack, parts.matching, origin, sources.paths.clone());
+        if let (Some((_, unpacks)), false) = (&parts.remote, sources.remotes.is_empty()) {
+            (from, taken) = self.stack(&sources, parts, from, stage);
+            (unpack, matching) = (*unpacks, Matching::Literal);
+        }
+        let inputs = from.node().into_iter().collect();
         let step = CopyStep {
-            origin,
-            sources,
+            origin: from,
+            sources: taken,
             inline,
             destination,
             chown,
@@ -464,7 +497,8 @@ impl Planner<'_> {
             link: parts.link && chmod.is_none(),
             chmod,
             excludes: parts.excludes.iter().map(|word| word.value.clone()).collect(),
-            unpack: parts.unpack,
+            unpack,
+            matching,
         };
         let node = self.add(StepKind::Copy(Box::new(step)), inputs, stage, state);
         state.commit(created_by, Some(node));
@@ -479,20 +513,21 @@ impl Planner<'_> {
         state: &mut StageState,
     ) -> String {
         if let Some(device) = run.devices.first() {
-            self.not_supported(device.span, "RUN --device", "remove the flag: builds have no devices");
+            let message = format!("--device={}: steps of a build get no devices of the host", device.value);
+            let help = "remove the flag; docker knows it in its labs channel only";
+            self.problems.push(Diagnostic::error("NoDevices", device.span, message).with_help(help));
         }
-        let insecure = match run.security.as_ref().map(|word| word.value.as_str()) {
-            None | Some("sandbox") => false,
-            Some(_) => {
-                let span = run.security.as_ref().map_or(instruction.span, |word| word.span);
-                self.not_supported(span, "RUN --security=insecure", "remove the flag to run in the sandbox");
+        let insecure = match run.security.as_ref().filter(|word| word.value != "sandbox") {
+            None => false,
+            Some(word) => self.allow("--security=insecure", "security.insecure", self.options.allowed.insecure, word),
+        };
+        let offline = match run.network.as_ref().map(|word| (word.value.as_str(), word)) {
+            None | Some(("default", _)) => self.options.offline,
+            Some(("none", _)) => true,
+            Some((_, word)) => {
+                self.allow("--network=host", "network.host", self.options.allowed.network_host, word);
                 false
             }
-        };
-        let offline = match run.network.as_ref().map(|word| word.value.as_str()) {
-            None | Some("default") => self.options.offline,
-            Some("none") => true,
-            Some(_) => false,
         };
         if let Some(key) = &instruction.key {
             self.not_supported(key.span, "--key", "remove the flag");
@@ -500,8 +535,9 @@ impl Planner<'_> {
         let (argv, script) = command(run, instruction, state);
         let mut inputs = Vec::new();
         let mut mounts = Vec::new();
+        let mut agents = 0;
         for word in &run.mounts {
-            mounts.extend(self.mount(word, stage, state, &mut inputs));
+            mounts.extend(self.mount(word, stage, state, &mut inputs, &mut agents));
         }
         // Outer mounts first, so that none hides another.
         mounts.sort_by_key(|mount| mount.target.matches('/').count());
@@ -522,6 +558,7 @@ impl Planner<'_> {
             script,
             offline,
             insecure,
+            platform: state.platform.clone(),
         };
         let args: Vec<(String, String)> = state
             .args
@@ -543,6 +580,7 @@ impl Planner<'_> {
         stage: &StageText<'_>,
         state: &StageState,
         inputs: &mut Vec<NodeId>,
+        agents: &mut usize,
     ) -> Option<RunMount> {
         let escape = self.escape;
         let mut expand = |value: &str| {
@@ -558,8 +596,9 @@ impl Planner<'_> {
         let workdir = state.workdir();
         let default = match mount.kind {
             MountKind::Ssh => {
-                self.not_supported(word.span, "RUN --mount=type=ssh", "pass the key as a secret");
-                return None;
+                let number = *agents;
+                *agents += 1;
+                Some(format!("{SSH_SOCKET}{number}"))
             }
             MountKind::Secret => secret_target(&mount),
             _ => None,
@@ -578,8 +617,7 @@ impl Planner<'_> {
                 }
                 Some(origin)
             }
-            (None, MountKind::Bind) => Some(Origin::Context),
-            (None, MountKind::Cache) if mount.source.is_some() => Some(Origin::Context),
+            (None, MountKind::Bind) => Some(self.main_context(stage, word.span)),
             _ => None,
         };
         Some(RunMount { mount, target, origin, span: word.span })
@@ -587,15 +625,18 @@ impl Planner<'_> {
 }
 
 /// The common parts of COPY and ADD.
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     keyword: &'static str,
     sources: &'a [Source],
     destination: &'a Word,
     chown: Option<&'a Word>,
     chmod: Option<&'a Word>,
     link: bool,
-    excludes: &'a [Word],
-    unpack: bool,
+    pub(super) excludes: &'a [Word],
+    pub(super) unpack: bool,
+    matching: Matching,
+    /// What ADD says of sources that are elsewhere, and whether it unpacks them too.
+    remote: Option<(RemoteFlags, bool)>,
 }
 
 /// Where a secret without a target appears; nowhere if it is a variable.
@@ -675,10 +716,6 @@ fn healthcheck(check: &Healthcheck) -> HealthcheckConfig {
 /// A duration as the configuration keeps it; the parser allows none that does not fit.
 fn nanos(duration: Option<u64>) -> i64 {
     i64::try_from(duration.unwrap_or(0)).unwrap_or(i64::MAX)
-}
-
-fn is_remote(path: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"].iter().any(|prefix| path.starts_with(prefix))
 }
 
 /// `path` as seen from the directory `base`, cleaned; a trailing slash is kept on request.

@@ -4,13 +4,18 @@
 //! Pure. What an image's configuration says must be known before its stage can be planned (it sets
 //! PATH, and may hold ONBUILD triggers), so a plan that lacks one says which, and is made again.
 
+mod contexts;
 mod instruction;
 mod scope;
+mod sources;
 mod stages;
 mod state;
 pub mod step;
 
-pub use step::{Base, CopyStep, Origin, Plan, RunMount, RunStep, Shown, Step, StepKind, Target, WorkdirStep};
+pub use contexts::{ContextBase, context_key};
+pub use step::{
+    Base, ContextId, CopyStep, Origin, Plan, RunMount, RunStep, Shown, SourceStep, Step, StepKind, Target, WorkdirStep,
+};
 
 use crate::digest::ImageKey;
 use crate::graph::{Graph, NodeId};
@@ -42,9 +47,39 @@ pub struct Options {
     pub build_platform: Platform,
     /// Whether RUN steps have no network unless they say so.
     pub offline: bool,
+    /// What COPY and ADD read.
+    pub main: ContextBase,
+    /// Named contexts, by the names that [`context_key`] gives.
+    pub contexts: Vec<(String, ContextBase)>,
+    /// What steps may do beyond the usual.
+    pub allowed: Allowed,
+}
+
+/// What steps may do beyond the usual, if they ask for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Allowed {
+    /// `RUN --network=host`
+    pub network_host: bool,
+    /// `RUN --security=insecure`
+    pub insecure: bool,
 }
 
 impl Options {
+    /// The options of a build on and for `platform` that says nothing else and has one local context.
+    pub fn new(platform: Platform) -> Self {
+        Options {
+            target: None,
+            build_args: Vec::new(),
+            labels: Vec::new(),
+            build_platform: platform.clone(),
+            platform,
+            offline: false,
+            main: ContextBase::Local(ContextId(0)),
+            contexts: Vec::new(),
+            allowed: Allowed::default(),
+        }
+    }
+
     fn build_arg(&self, name: &str) -> Option<&str> {
         self.build_args.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
@@ -120,6 +155,9 @@ pub fn plan(document: &Document, options: &Options, images: &Images) -> Result<P
         problems,
         needs: Vec::new(),
         pulled: HashMap::new(),
+        fetched: Vec::new(),
+        open: Vec::new(),
+        line: 0,
     };
     for index in planner.reachable(target) {
         planner.stage(index);
@@ -151,6 +189,12 @@ struct Planner<'a> {
     needs: Vec<ImageNeed>,
     /// The node of each image that COPY or a mount reads, so that each is taken once.
     pulled: HashMap<(String, Platform), NodeId>,
+    /// The node of each source from elsewhere that a context is.
+    fetched: Vec<(ContextBase, NodeId)>,
+    /// The stages that are being planned: one that is met again stands on itself.
+    open: Vec<usize>,
+    /// The line of the instruction that is being planned.
+    line: u32,
 }
 
 impl Planner<'_> {
@@ -163,6 +207,9 @@ impl Planner<'_> {
                 continue;
             }
             let stage = &self.stages[index];
+            if self.replacement(stage).is_some() {
+                continue;
+            }
             next.extend(stages::by_name(&self.stages[..index], &stage.base));
             for instruction in stage.instructions {
                 match &instruction.command {
@@ -195,27 +242,47 @@ impl Planner<'_> {
             return;
         }
         let stage = &self.stages[index];
-        let Some(mut state) = self.begin(stage) else { return };
+        if self.open.contains(&index) {
+            let message = format!("circular dependency: stage {:?} stands on itself", stage.label());
+            self.problems.push(Diagnostic::error("CircularStages", stage.from.span, message));
+            return;
+        }
+        self.open.push(index);
+        let state = self.whole_stage(stage);
+        self.open.pop();
+        self.done[index] = state;
+    }
+
+    fn whole_stage(&mut self, stage: &StageText<'_>) -> Option<StageState> {
+        let mut state = self.begin(stage)?;
+        let replaced = self.replacement(stage).is_some();
         let triggers = self.triggers(stage, &mut state);
-        let total = 1 + triggers.len() + stage.instructions.len();
+        let instructions = if replaced { &[] } else { stage.instructions };
+        let total = 1 + triggers.len() + instructions.len();
         let label = if self.stages.len() == 1 && stage.name.is_none() { String::new() } else { stage.label() + " " };
         state.prefix = (label, total);
         self.show_from(stage, &mut state);
         for trigger in &triggers {
             self.instruction(trigger, stage, &mut state, true);
         }
-        for instruction in stage.instructions {
+        for instruction in instructions {
             self.instruction(instruction, stage, &mut state, false);
         }
-        self.done[index] = Some(state);
+        Some(state)
     }
 
     /// The state in which a stage begins; `None` where its base is not known yet or is wrong.
     fn begin(&mut self, stage: &StageText<'_>) -> Option<StageState> {
         let platform = stage.platform.clone().unwrap_or_else(|| self.options.platform.clone());
+        if let Some(base) = self.replacement(stage) {
+            return self.begin_with_context(&base, stage, platform);
+        }
         if let Some(base) = stages::by_name(&self.stages[..stage.index], &stage.base) {
             self.stage(base);
             return self.done[base].as_ref().map(StageState::inherited);
+        }
+        if let Some(base) = self.context_named(&stage.base, &platform) {
+            return self.begin_with_context(&base, stage, platform);
         }
         if stage.base == "scratch" {
             return Some(StageState::new(scratch(&platform), Base::Scratch, None, platform));

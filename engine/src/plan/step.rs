@@ -2,9 +2,11 @@
 //!
 //! Plain data. A step says what it does and on which nodes it stands; nothing here does it.
 
-use crate::digest::ImageKey;
+use crate::copy::select::Matching;
+use crate::digest::{ImageKey, LayerId};
 use crate::graph::{Graph, NodeId};
 use crate::image::config::ImageConfig;
+use crate::source::Source;
 use kiln_dsl::chmod::Mode;
 use kiln_dsl::mount::Mount;
 use kiln_dsl::platform::Platform;
@@ -90,6 +92,8 @@ pub struct Step {
 pub enum StepKind {
     /// Takes a base.
     Base(Base),
+    /// Lays what is read from elsewhere over the parent.
+    Source(SourceStep),
     /// Copies files: COPY and ADD.
     Copy(Box<CopyStep>),
     /// Runs a command.
@@ -98,11 +102,24 @@ pub enum StepKind {
     Workdir(WorkdirStep),
 }
 
+/// A directory of the host that a build reads: its place among them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ContextId(pub usize);
+
+/// What is read from elsewhere.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SourceStep {
+    /// A URL or a repository.
+    Remote(Source),
+    /// Something that the store has already.
+    Layer(LayerId),
+}
+
 /// Where COPY, ADD or a mount reads.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// The build context.
-    Context,
+    /// A directory of the host: the build context, or a named one.
+    Context(ContextId),
     /// The snapshot of a step: the last one of another stage, or an image.
     Step {
         /// The step; `None` is an empty stage.
@@ -110,6 +127,16 @@ pub enum Origin {
         /// For people: `stage "build"`, `image busybox`.
         name: String,
     },
+}
+
+impl Origin {
+    /// The step that has to be done before.
+    pub fn node(&self) -> Option<NodeId> {
+        match self {
+            Origin::Context(_) => None,
+            Origin::Step { node, .. } => *node,
+        }
+    }
 }
 
 /// COPY or ADD.
@@ -133,6 +160,8 @@ pub struct CopyStep {
     pub excludes: Vec<String>,
     /// Whether local archives are unpacked: ADD.
     pub unpack: bool,
+    /// How the sources are compared with what is there.
+    pub matching: Matching,
 }
 
 /// RUN.
@@ -158,6 +187,8 @@ pub struct RunStep {
     pub offline: bool,
     /// Whether it runs without the sandbox's limits.
     pub insecure: bool,
+    /// What its programs are made for: the stage's platform.
+    pub platform: Platform,
 }
 
 /// A mount of a RUN.

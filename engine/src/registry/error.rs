@@ -201,7 +201,7 @@ pub enum Warning {
 const SERVER_TEXT_MAX_CHARS: usize = 300;
 
 /// Text from a server, made safe to print: one line, no control characters, not long.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     words.chars().filter(|c| !c.is_control()).take(SERVER_TEXT_MAX_CHARS).collect()
 }

@@ -48,11 +48,16 @@ pub use resolve::{Layer, Resolved};
 pub use retry::Retry;
 pub use unpack::{UnpackError, Unpacked};
 
+// For what else is fetched over HTTP: the same connections, certificates, proxies and rules for redirects.
+pub(crate) use error::clean;
+pub(crate) use secret::Secret;
+pub(crate) use transport::{Answer, Call, Transport};
+pub(crate) use url::Url;
+
 use auth::Grants;
 use keyring::Keyring;
 use source::Source;
 use std::{fmt, sync::Arc};
-use transport::Transport;
 
 /// Pulls images. Made once and shared by threads: it keeps connections, tokens and what it learned about mirrors.
 pub struct Client {

@@ -6,15 +6,15 @@ use std::fmt;
 
 /// Text that is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Secret(text.into())
     }
 
     /// The text itself, for the one place that sends it.
-    pub(super) fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -27,7 +27,7 @@ impl fmt::Debug for Secret {
 
 /// What proves to a registry, or to its token server, who asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Credential {
+pub(crate) enum Credential {
     /// A name and a password (or an access token in its place).
     Basic {
         /// The account.

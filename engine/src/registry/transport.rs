@@ -33,33 +33,33 @@ const CERTIFICATE_FILES: [&str; 5] = [
 ];
 
 /// What is asked.
-pub(super) struct Call<'a> {
-    pub(super) url: &'a Url,
-    pub(super) headers: &'a [(&'static str, &'a str)],
+pub(crate) struct Call<'a> {
+    pub(crate) url: &'a Url,
+    pub(crate) headers: &'a [(&'static str, &'a str)],
     /// Sent to the origin of `url` only.
-    pub(super) authorization: Option<&'a Secret>,
+    pub(crate) authorization: Option<&'a Secret>,
     /// A form to post; without one the request is a GET.
-    pub(super) form: Option<&'a Secret>,
+    pub(crate) form: Option<&'a Secret>,
 }
 
 /// What was answered.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Body,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
     /// Who answered, after all redirects.
-    pub(super) url: Url,
+    pub(crate) url: Url,
 }
 
 impl Answer {
     /// A header's text; `None` where it is missing or not text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
 /// The body of an answer as it arrives.
-pub(super) struct Body {
+pub(crate) struct Body {
     reader: ureq::BodyReader<'static>,
     host: String,
     idle: Duration,
@@ -70,7 +70,7 @@ impl Body {
     ///
     /// # Errors
     /// [`Kind::Broken`]: the connection ended before the announced length, or fell silent.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Kind> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Kind> {
         loop {
             match self.reader.read(buffer) {
                 Ok(count) => return Ok(count),
@@ -87,7 +87,7 @@ impl Body {
     ///
     /// # Errors
     /// As [`Body::read`].
-    pub(super) fn read_all(&mut self, limit: u64) -> Result<Option<Vec<u8>>, Kind> {
+    pub(crate) fn read_all(&mut self, limit: u64) -> Result<Option<Vec<u8>>, Kind> {
         let mut bytes = Vec::new();
         let mut buffer = [0; 16 << 10];
         loop {
@@ -101,7 +101,7 @@ impl Body {
 }
 
 /// Connections to the world.
-pub(super) struct Transport {
+pub(crate) struct Transport {
     direct: Agent,
     http: Option<Proxied>,
     https: Option<Proxied>,
@@ -117,7 +117,7 @@ struct Proxied {
 }
 
 impl Transport {
-    pub(super) fn new(options: &Options) -> Result<Self, OptionsError> {
+    pub(crate) fn new(options: &Options) -> Result<Self, OptionsError> {
         let roots = certificates(options.certificates.as_deref())?;
         let agent = |proxy: Option<ureq::Proxy>| {
             let config = Agent::config_builder()
@@ -157,13 +157,13 @@ impl Transport {
     }
 
     /// Whether a host with its optional port may be spoken to without TLS.
-    pub(super) fn allows_plain(&self, url: &Url) -> bool {
+    pub(crate) fn allows_plain(&self, url: &Url) -> bool {
         let list = self.insecure.iter().map(String::as_str);
         url.is_loopback() || covers(list, Names::Exact, url.host(), url.effective_port())
     }
 
     /// Whether what is sent to this address is safe from listeners, or the user accepts that it is not.
-    pub(super) fn is_safe(&self, url: &Url) -> bool {
+    pub(crate) fn is_safe(&self, url: &Url) -> bool {
         url.scheme() == Scheme::Https || self.allows_plain(url)
     }
 
@@ -171,7 +171,7 @@ impl Transport {
     ///
     /// # Errors
     /// There is no answer. Any status is an answer.
-    pub(super) fn send(&self, call: &Call<'_>) -> Result<Answer, Kind> {
+    pub(crate) fn send(&self, call: &Call<'_>) -> Result<Answer, Kind> {
         let mut url = call.url.clone();
         let mut authorization = call.authorization;
         for _ in 0..=REDIRECTS_MAX {

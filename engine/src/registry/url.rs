@@ -7,13 +7,13 @@ use super::secret::Secret;
 use std::{fmt, net::IpAddr};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Scheme {
+pub(crate) enum Scheme {
     Http,
     Https,
 }
 
 impl Scheme {
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Scheme::Http => "http",
             Scheme::Https => "https",
@@ -29,11 +29,11 @@ impl Scheme {
 }
 
 /// The user and password that stood in an address.
-pub(super) type UserInfo = (String, Secret);
+pub(crate) type UserInfo = (String, Secret);
 
 /// An absolute http or https address without credentials.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Url {
+pub(crate) struct Url {
     scheme: Scheme,
     /// In lower case; an IPv6 address is without its brackets.
     host: String,
@@ -44,7 +44,7 @@ pub(super) struct Url {
 
 impl Url {
     /// The address of `/` on a registry's host, which may have a port.
-    pub(super) fn of_host(scheme: Scheme, authority: &str) -> Option<Url> {
+    pub(crate) fn of_host(scheme: Scheme, authority: &str) -> Option<Url> {
         Url::parse(&format!("{}://{authority}/", scheme.word())).ok().map(|(url, _)| url)
     }
 
@@ -52,7 +52,7 @@ impl Url {
     ///
     /// # Errors
     /// What is wrong with it, in words that do not repeat it.
-    pub(super) fn parse(text: &str) -> Result<(Url, Option<UserInfo>), &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<(Url, Option<UserInfo>), &'static str> {
         let (scheme, rest) = match text.split_once("://") {
             Some((word, rest)) if word.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
             Some((word, rest)) if word.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
@@ -97,7 +97,7 @@ impl Url {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn join(&self, location: &str) -> Result<Url, &'static str> {
+    pub(crate) fn join(&self, location: &str) -> Result<Url, &'static str> {
         if location.contains("://") && !location.starts_with(['/', '?']) {
             return Url::parse(location).map(|(url, _)| url);
         }
@@ -116,12 +116,12 @@ impl Url {
     }
 
     /// The same host with another path and query.
-    pub(super) fn with_target(&self, target: &str) -> Url {
+    pub(crate) fn with_target(&self, target: &str) -> Url {
         Url { target: target.to_owned(), ..self.clone() }
     }
 
     /// The same address with these parameters added to its query.
-    pub(super) fn with_query(&self, pairs: &[(&str, &str)]) -> Url {
+    pub(crate) fn with_query(&self, pairs: &[(&str, &str)]) -> Url {
         let mut target = self.target.clone();
         for (name, value) in pairs {
             target.push(if target.contains('?') { '&' } else { '?' });
@@ -130,24 +130,24 @@ impl Url {
         self.with_target(&target)
     }
 
-    pub(super) fn scheme(&self) -> Scheme {
+    pub(crate) fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    pub(super) fn effective_port(&self) -> u16 {
+    pub(crate) fn effective_port(&self) -> u16 {
         self.port.unwrap_or(self.scheme.default_port())
     }
 
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
     /// Host and, where one is written, port; an IPv6 address in brackets.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let host = match self.host.contains(':') {
             true => format!("[{}]", self.host),
             false => self.host.clone(),
@@ -159,17 +159,17 @@ impl Url {
     }
 
     /// The whole address, with what may be secret in its query: for the wire only.
-    pub(super) fn wire(&self) -> String {
+    pub(crate) fn wire(&self) -> String {
         format!("{}://{}{}", self.scheme.word(), self.authority(), self.target)
     }
 
     /// Whether credentials for one may be sent to the other.
-    pub(super) fn same_origin(&self, other: &Url) -> bool {
+    pub(crate) fn same_origin(&self, other: &Url) -> bool {
         self.scheme == other.scheme && self.host == other.host && self.effective_port() == other.effective_port()
     }
 
     /// Whether the host can only be this machine.
-    pub(super) fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
@@ -187,12 +187,12 @@ impl fmt::Debug for Url {
 }
 
 /// An address as it may be shown: without credentials and query, or nothing of it where it is not understood.
-pub(super) fn redact(text: &str) -> String {
+pub(crate) fn redact(text: &str) -> String {
     Url::parse(text).map_or_else(|_| "(an unreadable address)".to_owned(), |(url, _)| url.to_string())
 }
 
 /// `name=value` as forms and queries encode it.
-pub(super) fn form_pair(name: &str, value: &str) -> String {
+pub(crate) fn form_pair(name: &str, value: &str) -> String {
     let encode = |text: &str, out: &mut String| {
         for byte in text.bytes() {
             match byte {

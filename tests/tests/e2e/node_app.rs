@@ -21,14 +21,7 @@ fn the_founding_example_is_six_steps_as_it_stands() {
     let parsed = kiln_dsl::parser::parse(&text);
     assert_eq!(parsed.diagnostics, []);
     let platform = kiln_dsl::platform::Platform::host();
-    let options = Options {
-        target: None,
-        build_args: Vec::new(),
-        labels: Vec::new(),
-        platform: platform.clone(),
-        build_platform: platform.clone(),
-        offline: false,
-    };
+    let options = Options::new(platform.clone());
     let mut images = Images::new();
     let Ok(Planned::Needs(needs)) = plan(&parsed.document, &options, &images) else { panic!("needs its base") };
     assert_eq!(needs[0].name, "node:12-alpine");

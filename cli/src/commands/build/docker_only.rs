@@ -42,7 +42,6 @@ pub const FLAGS: &[Flag] = &[
     switch("push", "write the image with -o type=oci,dest=FILE and push that, for instance with skopeo"),
     value("ssh", "give the key with --secret id=NAME,src=FILE and RUN --mount=type=secret"),
     value("build-context", "copy the directory into the context, or import it with kiln import and use FROM"),
-    value("allow", "leave the flag out: --network host needs no permission, and privileged steps are not run"),
     value("cache-from", CACHE),
     value("cache-to", CACHE),
     value("sbom", ATTEST),

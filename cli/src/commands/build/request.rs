@@ -8,7 +8,7 @@ use crate::failure::UsageError;
 use crate::project::Project;
 use crate::session::Session;
 use crate::text::quantity;
-use kiln_engine::api::{Context, NetworkMode, Output, Request, Secret};
+use kiln_engine::api::{Context, Entitlement, NetworkMode, Output, Request, Secret};
 use kiln_engine::registry::Options;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -72,6 +72,7 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         pull: args.pull,
         platforms: args.platforms,
         secrets: secrets(&args.secrets, environment)?,
+        allow: args.allow.iter().map(|text| allow(text)).collect::<Result<_, _>>()?,
         add_hosts: args.add_hosts.iter().map(|text| secret::host(text)).collect::<Result<_, _>>()?,
         shm_size: args.shm_size.as_deref().map(shm_size).transpose()?,
         source_date_epoch: source_date_epoch(environment)?,
@@ -199,6 +200,14 @@ fn secrets(all: &[String], environment: &Environment) -> Result<Vec<Secret>, Usa
     Ok(secrets)
 }
 
+fn allow(text: &str) -> Result<Entitlement, UsageError> {
+    match text {
+        "network.host" => Ok(Entitlement::NetworkHost),
+        "security.insecure" => Ok(Entitlement::SecurityInsecure),
+        _ => Err(UsageError::value("--allow", text, "it must be network.host or security.insecure")),
+    }
+}
+
 fn network(text: &str) -> Result<NetworkMode, UsageError> {
     match text {
         "default" => Ok(NetworkMode::Default),
@@ -260,7 +269,7 @@ mod tests {
         let args = "-f dir/Dockerfile -t app -t app:1 --target web --build-arg VERSION --build-arg UNSET \
                     --build-arg A=1 --build-arg B= --build-arg A=2=3 --label l=v --label bare -o type=oci,dest=a.tar \
                     -o out --no-cache --no-cache-filter a,b --pull --platform linux/arm64 --network none \
-                    --secret id=s,env=T --add-host db:10.0.0.1 --shm-size 128m --iidfile /dev/null -j 3 ctx";
+                    --secret id=s,env=T --add-host db:10.0.0.1 --allow network.host --allow security.insecure --shm-size 128m --iidfile /dev/null -j 3 ctx";
         insta::assert_debug_snapshot!(request(&variables, &args.split_whitespace().collect::<Vec<_>>()));
     }
 
@@ -271,6 +280,7 @@ mod tests {
             &["https://example.com/repo.git"],
             &["git@example.com:repo"],
             &["--network", "bridge"],
+            &["--allow", "device"],
             &["--shm-size", "big"],
             &["--build-arg", "=1"],
             &["--label", "=1"],

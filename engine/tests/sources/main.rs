@@ -1,0 +1,11 @@
+//! What builds read from elsewhere, end to end: URLs, repositories, contexts, mounts, platforms.
+//!
+//! Servers stand on loopback and repositories are made here; what the machine lacks leaves a test out, by name.
+
+#![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+mod add_git;
+mod add_http;
+mod repository;
+#[expect(dead_code, reason = "the tests of mounts use the rest")]
+mod support;
