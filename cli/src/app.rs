@@ -35,7 +35,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, session: &Session<'_>) -> E
         Err(failure) => {
             if !failure.is_reader_gone() {
                 let mut text = report::failure(&failure, session.look());
-                if let (Failure::Build(_), Some(identity)) = (&failure, session.identity.get()) {
+                if let (Failure::Build(_) | Failure::Manage(_), Some(identity)) = (&failure, session.identity.get()) {
                     text.push_str(&report::notes(identity));
                 }
                 session.err.write_or_forget(text.as_bytes());

@@ -2,6 +2,7 @@
 //! `KILN_REQUIRE_TOOLS` says that nothing may be missing.
 
 use crate::Kiln;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,7 +42,10 @@ impl Busybox {
         let program = has_tool("busybox")?;
         let root = dir.join("busybox-root");
         for name in ["bin", "tmp", "etc", "root", "usr", "var", "home", "proc", "dev", "sys"] {
-            std::fs::create_dir_all(root.join(name)).expect("a directory");
+            let place = root.join(name);
+            std::fs::create_dir_all(&place).expect("a directory");
+            let mode = if name == "tmp" { 0o1777 } else { 0o755 };
+            std::fs::set_permissions(&place, std::fs::Permissions::from_mode(mode)).expect("its mode");
         }
         std::fs::copy(&program, root.join("bin/busybox")).expect("a copy of busybox");
         let listed = Command::new(&program).arg("--list").output().expect("busybox says its names");

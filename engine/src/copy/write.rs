@@ -129,7 +129,7 @@ pub fn write(
                     writer.finish_file(&file, entry)?;
                 }
                 Kind::Symlink { .. } => writer.symlink(entry)?,
-                _ => writer.special(entry)?,
+                _ => writer.special_if_possible(entry)?,
             }
         }
         Ok(())

@@ -34,6 +34,13 @@ struct Deferred {
     mtime: Mtime,
 }
 
+/// Whether this process is in a user namespace of its own, where no device node can be made.
+pub fn in_user_namespace() -> bool {
+    // The first namespace maps every id to itself: 0 0 4294967295.
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
 /// Writes below one directory. The descriptor of the last parent is kept, so entries in the order of
 /// a walk cost one look-up a directory.
 ///
@@ -113,6 +120,16 @@ impl DirWriter {
             }
         })?;
         self.set_metadata(entry)
+    }
+
+    /// The same for a layer of the store. In a user namespace nobody can make a device, and one is left out
+    /// there, as every builder without root does: the listing has it, and with it the image; a step does
+    /// not miss it, because its /dev is its own.
+    pub fn special_if_possible(&mut self, entry: &Entry) -> Result<()> {
+        match self.special(entry) {
+            Err(Error::Device { .. }) if in_user_namespace() => Ok(()),
+            done => done,
+        }
     }
 
     /// Marks `path` as removed.

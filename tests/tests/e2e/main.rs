@@ -9,6 +9,7 @@ mod examples;
 mod kills;
 mod manage;
 mod node_app;
+mod ordinary_user;
 mod outputs;
 mod processes;
 mod registry;

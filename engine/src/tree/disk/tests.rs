@@ -202,6 +202,8 @@ fn in_a_user_namespace_an_owner_without_a_number_and_a_device_are_typed_errors()
     assert!(matches!(error, Error::UnmappedOwner { uid: 12, gid: 0, .. }), "{error:?}");
     let error = writer.special(&entry("null", Kind::CharDevice { major: 1, minor: 3 }, 0o666)).unwrap_err();
     assert!(matches!(error, Error::Device { major: 1, minor: 3, .. }), "{error:?}");
+    writer.special_if_possible(&entry("null", Kind::CharDevice { major: 1, minor: 3 }, 0o666)).unwrap();
+    assert!(!temp.path().join("null").exists());
     writer.whiteout(&TreePath::new("gone")).unwrap();
     writer.mkdir(&entry("opaque", Kind::Dir { opaque: true }, 0o755)).unwrap();
     write(&mut writer, &file("opaque/f", 0o4755, b"x"), b"x");

@@ -312,7 +312,7 @@ impl<'a> Unpacker<'a> {
             Kind::File { .. } => fill(self, &mut entry)?,
             Kind::Dir { .. } => self.writer.mkdir(&entry)?,
             Kind::Symlink { .. } => self.writer.symlink(&entry)?,
-            _ => self.writer.special(&entry)?,
+            _ => self.writer.special_if_possible(&entry)?,
         }
         self.insert(entry);
         Ok(())
