@@ -12,8 +12,9 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A context.
 pub struct BuildContext {
@@ -28,6 +29,8 @@ pub struct BuildContext {
     /// The first parts of all sources; `None` where a source reaches anything.
     reach: Mutex<Option<BTreeSet<TreePath>>>,
     scanned: Mutex<Option<Arc<SourceTree>>>,
+    /// The directory, once a file of it was opened.
+    top: OnceLock<OwnedFd>,
 }
 
 /// An ignore file that cannot be read.
@@ -89,6 +92,7 @@ impl BuildContext {
             ignore_digest: blake3::hash(text.as_bytes()),
             reach: Mutex::new(Some(BTreeSet::new())),
             scanned: Mutex::new(None),
+            top: OnceLock::new(),
         })
     }
 
@@ -147,12 +151,12 @@ impl BuildContext {
         // A cache that cannot be read is as good as none.
         let cache = std::fs::read(&place).map(StatCache::decode).unwrap_or_default();
         let options = Options { filter: &filter, owner: Owner::Root, cache: Some(&cache), overlay: false };
-        let found = scan::scan(&self.root, &options)?;
+        let found = scan::scan_to_copy(&self.root, &options)?;
         if let Some(fresh) = found.cache {
             // Without it the next build reads the files again, and nothing else is lost.
             let _ = store.write_file(&place, &fresh);
         }
-        Ok(SourceTree { tree: found.tree, links: found.links })
+        Ok(SourceTree { tree: found.tree, links: found.links, facts: found.facts })
     }
 
     /// The stat cache of exactly this walk.
@@ -174,10 +178,17 @@ impl BuildContext {
 
     /// Opens a file of the context; no symbolic link is followed.
     pub fn open_file(&self, path: &TreePath) -> io::Result<File> {
-        let top = rustix::fs::open(&self.root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let top = match self.top.get() {
+            Some(top) => top,
+            None => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let opened = rustix::fs::open(&self.root, flags, Mode::empty())?;
+                self.top.get_or_init(|| opened)
+            }
+        };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        Ok(rustix::fs::openat2(&top, path.as_bytes(), flags, Mode::empty(), resolve)?.into())
+        Ok(rustix::fs::openat2(top, path.as_bytes(), flags, Mode::empty(), resolve)?.into())
     }
 
     /// The ignore file's name and its content's digest, if there is one.

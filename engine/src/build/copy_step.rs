@@ -14,7 +14,7 @@ use crate::snapshot::{LookupError, Snapshot, Type};
 use crate::store::Staged;
 use crate::tree::archive::{self, ArchiveOptions};
 use crate::tree::disk::{self, DirWriter};
-use crate::tree::scan::ScanError;
+use crate::tree::scan::{Facts, ScanError};
 use crate::tree::unpack::Lower;
 use crate::tree::{Entry, Kind, Tree, TreePath, unpack};
 use kiln_dsl::ignore::Ignore;
@@ -191,7 +191,11 @@ impl Steps<'_> {
             Origin::Step { node, .. } => {
                 let snapshot = self.snapshot(*node);
                 let merged = snapshot.tree_below(&reach_of(&snapshot, copy)?)?;
-                Ok(Arc::new(SourceTree { tree: with_parents(&snapshot, merged.tree)?, links: merged.links }))
+                Ok(Arc::new(SourceTree {
+                    tree: with_parents(&snapshot, merged.tree)?,
+                    links: merged.links,
+                    ..SourceTree::default()
+                }))
             }
         }
     }
@@ -278,10 +282,10 @@ impl Steps<'_> {
             && let Some((base, changed)) = self.delta(&tree, previous).map_err(store_failed)?
         {
             let wanted = |path: &TreePath| changed.contains(path);
-            self.write(copy, &layout, &wanted, &staged).map_err(fail)?;
+            self.write(copy, &layout, &source.facts, &wanted, &staged).map_err(fail)?;
             return Ok(Made { tree, staged, below: base });
         }
-        self.write(copy, &layout, &|_| true, &staged).map_err(fail)?;
+        self.write(copy, &layout, &source.facts, &|_| true, &staged).map_err(fail)?;
         let tree = match layout.unpack.is_empty() {
             true => tree,
             false => self.unpack(copy, prepared, layout, &below, &staged).map_err(fail)?,
@@ -293,12 +297,14 @@ impl Steps<'_> {
         &self,
         copy: &CopyStep,
         layout: &Layout,
+        facts: &Facts,
         wanted: &(dyn Fn(&TreePath) -> bool + Sync),
         staged: &Staged,
     ) -> Result<(), CopyError> {
         let snapshot = self.origin_snapshot(copy);
         let open = |path: &TreePath| self.open_source(copy, &snapshot, path);
-        Ok(write::write(layout, &copy.inline, wanted, &open, staged.path())?)
+        let source = write::Source { inline: &copy.inline, open: &open, facts };
+        Ok(write::write(layout, &source, wanted, staged.path())?)
     }
 
     /// The snapshot that a COPY reads, where it reads one.

@@ -482,7 +482,9 @@ impl Steps<'_> {
             return Ok(layer);
         }
         let staged = self.store.stage()?;
-        write::write(layout, &[], &|_| true, &|path| context.open_file(path), staged.path())?;
+        let open = |path: &TreePath| context.open_file(path);
+        let source = write::Source { inline: &[], open: &open, facts: &context.tree(self.store)?.facts };
+        write::write(layout, &source, &|_| true, staged.path())?;
         Ok(self.store.commit_layer(&tree, staged, &[])?)
     }
 

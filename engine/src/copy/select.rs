@@ -4,6 +4,7 @@
 //! pattern with wildcards matches part by part, in path order, and may match nothing. Pure.
 
 use crate::snapshot::{Found, LookupError, Type, resolve_with};
+use crate::tree::scan::Facts;
 use crate::tree::{Entry, Kind, Tree, TreePath};
 use kiln_dsl::ignore::Ignore;
 use kiln_dsl::pattern::Pattern;
@@ -17,6 +18,8 @@ pub struct SourceTree {
     pub tree: Tree,
     /// Files with several names: the same number is the same file.
     pub links: HashMap<TreePath, (u64, u64)>,
+    /// What is known of the files beside that.
+    pub facts: Facts,
 }
 
 /// How sources are compared with the tree.
@@ -307,7 +310,7 @@ mod tests {
             entry("ln", link("dir")),
             entry("out", link("../../dir/c.js")),
         ];
-        SourceTree { tree: Tree::new(entries), links: HashMap::new() }
+        SourceTree { tree: Tree::new(entries), ..SourceTree::default() }
     }
 
     fn select(patterns: &[&str]) -> Vec<String> {

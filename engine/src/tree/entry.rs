@@ -6,13 +6,15 @@ use crate::digest::ContentId;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 /// A path inside a tree: relative, `/`-separated, without `.`, `..`, empty parts or a leading or
 /// trailing slash. The root itself is the empty path. Not necessarily UTF-8.
 ///
 /// Paths order part by part, so a directory is followed by all that is below it: `a`, `a/b`, `a.b`.
+/// Copies share their bytes: a context's paths stand in several trees at once.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct TreePath(Box<[u8]>);
+pub struct TreePath(Arc<[u8]>);
 
 impl TreePath {
     /// The root.
@@ -32,7 +34,7 @@ impl TreePath {
                 part => parts.push(part),
             }
         }
-        TreePath(parts.join(&b'/').into_boxed_slice())
+        TreePath(parts.join(&b'/').into())
     }
 
     /// The bytes; empty for the root.
@@ -86,7 +88,7 @@ impl TreePath {
         if below.is_root() {
             return self.clone();
         }
-        TreePath([self.as_bytes(), b"/", below.as_bytes()].concat().into_boxed_slice())
+        TreePath([self.as_bytes(), b"/", below.as_bytes()].concat().into())
     }
 
     /// What remains of this path below `base`; `None` where it is not below or equal.

@@ -8,6 +8,7 @@ use super::Tree;
 use super::entry::{Entry, Kind, TreePath};
 use super::stat::{self, Signature, Stat};
 use super::statcache::{self, Block, Known, StatCache};
+use crate::digest::ContentId;
 use rayon::prelude::*;
 use rustix::fs::{FileType, RawDir};
 use rustix::io::Errno;
@@ -16,6 +17,8 @@ use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What a filter says of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +62,18 @@ pub struct Scan {
     pub cache: Option<Vec<u8>>,
     /// How many files were read.
     pub hashed: usize,
+    /// What spares whoever copies the files from reading them again.
+    pub facts: Facts,
+}
+
+/// What a walk knows of files beside their entries.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The bytes of small files that were read, by their digest.
+    pub kept: HashMap<ContentId, Box<[u8]>>,
+    /// The signatures of large files, each of them older than the walk: while a file has it, its content
+    /// is what its entry says.
+    pub settled: HashMap<TreePath, Signature>,
 }
 
 /// A walk that failed.
@@ -89,12 +104,23 @@ const RACY_NANOS: i128 = 20_000_000;
 /// Names of one directory that one task looks at.
 const NAMES_PER_TASK: usize = 128;
 
+/// Files up to this size may be kept in memory from the reading to the copying.
+const KEPT_FILE_BYTES: u64 = 16 << 10;
+
+/// All that is kept of a walk: enough for thousands of source files, little beside their listing.
+const KEPT_BYTES: u64 = 8 << 20;
+
+/// Files from this size on are copied by the kernel, if their signature says that they are unchanged.
+const LARGE_FILE_BYTES: u64 = 256 << 10;
+
 /// The walk's result for one directory and all below it.
 #[derive(Default)]
 struct Found {
     entries: Vec<Entry>,
     links: Vec<(TreePath, (u64, u64))>,
     blocks: Vec<Block>,
+    kept: Vec<(ContentId, Box<[u8]>)>,
+    settled: Vec<(TreePath, Signature)>,
     hashed: usize,
     /// Whether the cache's block of this or a lower directory is no longer what would be written.
     changed: bool,
@@ -105,6 +131,8 @@ impl Found {
         self.entries.append(&mut other.entries);
         self.links.append(&mut other.links);
         self.blocks.append(&mut other.blocks);
+        self.kept.append(&mut other.kept);
+        self.settled.append(&mut other.settled);
         self.hashed += other.hashed;
         self.changed |= other.changed;
     }
@@ -114,10 +142,26 @@ struct Walk<'a> {
     options: &'a Options<'a>,
     /// Signatures with a ctime from here on are not trusted later; nanoseconds since 1970.
     racy_from: i128,
+    /// Bytes that may still be kept.
+    room: AtomicU64,
+    /// Whether [`Facts`] are wanted.
+    facts: bool,
 }
+
+/// A file as it is now, whether it was read to know that, and its bytes if they are kept.
+type Read = (Known, bool, Option<Box<[u8]>>);
 
 /// Walks the directory `root`.
 pub fn scan(root: &Path, options: &Options<'_>) -> Result<Scan, ScanError> {
+    walk(root, options, false)
+}
+
+/// Walks the directory `root`, whose files may be copied next.
+pub fn scan_to_copy(root: &Path, options: &Options<'_>) -> Result<Scan, ScanError> {
+    walk(root, options, true)
+}
+
+fn walk(root: &Path, options: &Options<'_>, facts: bool) -> Result<Scan, ScanError> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     let racy_from = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec) - RACY_NANOS;
     let top = TreePath::root();
@@ -127,7 +171,7 @@ pub fn scan(root: &Path, options: &Options<'_>) -> Result<Scan, ScanError> {
         rustix::fs::Mode::empty(),
     )
     .map_err(failed("failed to open", &top))?;
-    let walk = Walk { options, racy_from };
+    let walk = Walk { options, racy_from, room: AtomicU64::new(if facts { KEPT_BYTES } else { 0 }), facts };
     let found = walk.directory(&dir, &top)?;
     let stale = found.changed || options.cache.is_none_or(|cache| cache.directories() != found.blocks.len());
     Ok(Scan {
@@ -135,6 +179,7 @@ pub fn scan(root: &Path, options: &Options<'_>) -> Result<Scan, ScanError> {
         tree: Tree::new(found.entries),
         links: found.links.into_iter().collect(),
         hashed: found.hashed,
+        facts: Facts { kept: found.kept.into_iter().collect(), settled: found.settled.into_iter().collect() },
     })
 }
 
@@ -198,12 +243,16 @@ impl Walk<'_> {
                     pieces.push(Piece::Dir { child, path, entry, stat });
                 }
                 FileType::RegularFile => {
-                    let (known, fresh) = self.file(dir, name, &path, &stat, known)?;
+                    let (known, fresh, bytes) = self.file(dir, name, &path, &stat, known)?;
                     found.hashed += usize::from(fresh);
                     found.changed |= fresh;
+                    found.kept.extend(bytes.map(|bytes| (known.content, bytes)));
                     if self.is_settled(&known.signature) {
                         statcache::put(&mut block, name.as_bytes(), &known);
                         files += 1;
+                        if self.facts && known.signature.size >= LARGE_FILE_BYTES {
+                            found.settled.push((path.clone(), known.signature));
+                        }
                     }
                     if stat.links > 1 {
                         found.links.push((path.clone(), (stat.signature.device, stat.signature.inode)));
@@ -269,7 +318,8 @@ impl Walk<'_> {
         Entry { path, kind, mode: stat.mode, uid, gid, xattrs, mtime: stat.signature.mtime }
     }
 
-    /// The file's digest, from the cache or by reading it; the flag says that it was read.
+    /// The file's digest, from the cache or by reading it; the flag says that it was read. With it come the
+    /// bytes, if they shall be kept.
     fn file(
         &self,
         dir: BorrowedFd<'_>,
@@ -277,16 +327,25 @@ impl Walk<'_> {
         path: &TreePath,
         stat: &Stat,
         known: &[(&[u8], Known)],
-    ) -> Result<(Known, bool), ScanError> {
+    ) -> Result<Read, ScanError> {
         if let Ok(at) = known.binary_search_by(|(other, _)| (*other).cmp(name.to_bytes()))
             && known[at].1.signature == stat.signature
         {
-            return Ok((known[at].1.clone(), false));
+            return Ok((known[at].1.clone(), false, None));
         }
         let file = stat::open_file_at(dir, name).map_err(failed("failed to open", path))?;
-        let (size, content) = stat::hash_file(&file, stat.signature.size).map_err(failed("failed to read", path))?;
+        let expected = stat.signature.size;
+        let keep = self.reserve(expected);
+        let read = stat::read_file(&file, expected, keep).map_err(failed("failed to read", path))?;
         let xattrs = stat::xattrs(&file).map_err(failed("failed to read attributes of", path))?;
-        Ok((Known { signature: Signature { size, ..stat.signature }, content, xattrs }, true))
+        let signature = Signature { size: read.size, ..stat.signature };
+        Ok((Known { signature, content: read.content, xattrs }, true, read.bytes))
+    }
+
+    /// Whether a file of this size may be kept; takes the room for it.
+    fn reserve(&self, size: u64) -> bool {
+        let take = |room: u64| room.checked_sub(size);
+        size <= KEPT_FILE_BYTES && self.facts && self.room.fetch_update(Relaxed, Relaxed, take).is_ok()
     }
 
     /// Whether a later change of the file is sure to change its signature.

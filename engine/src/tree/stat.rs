@@ -75,6 +75,12 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<Stat, Errno> {
     rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS).map(Stat::from)
 }
 
+/// The signature of an open file.
+pub fn signature(file: impl AsFd) -> Result<Signature, Errno> {
+    let flags = AtFlags::EMPTY_PATH;
+    rustix::fs::statx(file, c"", flags, StatxFlags::BASIC_STATS).map(|statx| Stat::from(statx).signature)
+}
+
 /// Opens the directory `name` in `dir` for reading; a symbolic link is an error.
 pub fn open_dir_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -82,10 +88,15 @@ pub fn open_dir_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
 }
 
 /// Opens the regular file `name` in `dir` for reading; a symbolic link is an error, and a pipe
-/// that took the file's place does not block.
+/// that took the file's place does not block. Reading it leaves its access time alone where that is
+/// allowed: writing 20,000 inodes back costs more than reading the files.
 pub fn open_file_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
+    match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // Only the owner may ask for it.
+        Err(Errno::PERM) => rustix::fs::openat(dir, name, flags, Mode::empty()),
+        opened => opened,
+    }
 }
 
 /// The target of the symbolic link `name` in `dir`.
@@ -146,33 +157,74 @@ pub fn special_kind(stat: &Stat) -> Option<Kind> {
     }
 }
 
-/// Files above this size are mapped and hashed by all threads; below it one read loop is cheaper.
-const PARALLEL_HASH_BYTES: u64 = 1 << 20;
+/// Chunks above this size are hashed by all threads; below it one thread is cheaper.
+const PARALLEL_HASH_BYTES: usize = 1 << 20;
+
+/// How much of a large file is read at once.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// The content of a file, as it was read.
+pub struct Hashed {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its digest.
+    pub content: ContentId,
+    /// The bytes, where they were asked for.
+    pub bytes: Option<Box<[u8]>>,
+}
 
 /// The digest and length of an open file's content, from its start.
 pub fn hash_file(file: &OwnedFd, expected_size: u64) -> Result<(u64, ContentId), Errno> {
+    read_file(file, expected_size, false).map(|read| (read.size, read.content))
+}
+
+/// The same, and the bytes themselves where the file fits one chunk and `keep` asks for them.
+pub fn read_file(file: &OwnedFd, expected_size: u64, keep: bool) -> Result<Hashed, Errno> {
+    thread_local! {
+        // Files are mostly small: allocating this for each would cost more than reading it.
+        static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    let wanted = usize::try_from(expected_size).unwrap_or(usize::MAX).saturating_add(1).clamp(4096, CHUNK_BYTES);
+    let mut buffer = BUFFER.take();
+    if buffer.len() < wanted {
+        buffer.resize(wanted, 0);
+    }
+    let read = read_into(file, expected_size, keep, &mut buffer[..wanted]);
+    // A large one is worth allocating each time: many threads would hold many.
+    if buffer.len() <= PARALLEL_HASH_BYTES {
+        BUFFER.set(buffer);
+    }
+    read
+}
+
+fn read_into(file: &OwnedFd, expected_size: u64, keep: bool, buffer: &mut [u8]) -> Result<Hashed, Errno> {
     let mut hasher = blake3::Hasher::new();
-    let mut total = 0u64;
-    let chunk = if expected_size > PARALLEL_HASH_BYTES { 4 << 20 } else { 64 << 10 };
-    let mut buffer = vec![0u8; chunk.min(usize::try_from(expected_size).unwrap_or(chunk).saturating_add(1)).max(512)];
+    let mut size = 0u64;
     loop {
         let mut filled = 0;
-        while filled < buffer.len() {
+        let mut is_end = false;
+        while filled < buffer.len() && !is_end {
             match rustix::io::read(file, &mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
+                Ok(0) => is_end = true,
+                Ok(count) => {
+                    filled += count;
+                    // A regular file gives less than was asked for at its end only, and here that is
+                    // where it was expected.
+                    is_end = filled < buffer.len() && size + filled as u64 == expected_size;
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
         }
-        if filled as u64 > PARALLEL_HASH_BYTES {
+        if filled > PARALLEL_HASH_BYTES {
             hasher.update_rayon(&buffer[..filled]);
         } else {
             hasher.update(&buffer[..filled]);
         }
-        total += filled as u64;
-        if filled < buffer.len() {
-            return Ok((total, hasher.finalize().into()));
+        size += filled as u64;
+        if is_end {
+            let bytes = (keep && size == filled as u64).then(|| buffer[..filled].into());
+            return Ok(Hashed { size, content: hasher.finalize().into(), bytes });
         }
     }
 }
