@@ -4,8 +4,8 @@
 //! script. Knows nothing of arguments and nothing of how results are shown.
 
 use kiln_engine::api::{
-    BuildError, Cancel, FsckReport, HistoryRow, ImageDetail, ImageSummary, ImportRequest, ManageError, Outcome,
-    PruneReport, PruneRequest, Removal, Request,
+    BuildError, Cancel, CheckReport, CheckRequest, FsckReport, HistoryRow, ImageDetail, ImageSummary, ImportRequest,
+    ManageError, Outcome, PruneReport, PruneRequest, Removal, Request,
 };
 use kiln_engine::event::Sink;
 use kiln_engine::manage;
@@ -17,6 +17,9 @@ pub trait Engine {
     /// Builds; everything that happens on the way goes to `sink`, from any thread. Returns
     /// [`BuildError::Cancelled`] soon after `cancel` was used.
     fn build(&self, request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outcome, BuildError>;
+
+    /// Checks a Dockerfile without building it.
+    fn check(&self, request: &CheckRequest) -> Result<CheckReport, BuildError>;
 
     /// The instructions that made an image, the newest first.
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError>;
@@ -50,6 +53,10 @@ pub struct Local;
 impl Engine for Local {
     fn build(&self, request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outcome, BuildError> {
         kiln_engine::build::build(request, sink, cancel)
+    }
+
+    fn check(&self, request: &CheckRequest) -> Result<CheckReport, BuildError> {
+        kiln_engine::check::check(request)
     }
 
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {

@@ -29,6 +29,14 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A file that the command reads itself could not be read.
+    #[error("failed to read {from}")]
+    Read {
+        /// The file as typed.
+        from: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Signals cannot be handled.
     #[error("failed to set up the handling of Ctrl-C")]
     Signals(#[source] io::Error),
@@ -139,7 +147,7 @@ impl Failure {
             Failure::Build(build) => build.advice(),
             Failure::Manage(manage) => manage.advice(),
             Failure::Namespace(error) => Some(error.help().to_owned()),
-            Failure::Write { .. } | Failure::Signals(_) => None,
+            Failure::Write { .. } | Failure::Read { .. } | Failure::Signals(_) => None,
         }
     }
 }

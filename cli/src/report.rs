@@ -95,6 +95,7 @@ pub fn finding(finding: &Diagnostic, file: &str, text: &str, look: Look) -> Stri
     let word = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
+        Severity::Advice => "advice",
     };
     let shown = Shown {
         message: finding.message.clone(),
@@ -196,6 +197,7 @@ impl miette::Diagnostic for Shown<'_> {
         Some(match self.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
+            Severity::Advice => miette::Severity::Advice,
         })
     }
 

@@ -7,8 +7,8 @@ use crate::render::screen::Size;
 use crate::session::Session;
 use crate::streams::memory::Memory;
 use kiln_engine::api::{
-    BuildError, Cancel, FsckReport, HistoryRow, ImageDetail, ImageSummary, ImportRequest, Kept, ManageError, Outcome,
-    Problem, PruneReport, PruneRequest, Pruned, Removal, Request,
+    BuildError, Cancel, CheckReport, CheckRequest, FsckReport, HistoryRow, ImageDetail, ImageSummary, ImportRequest,
+    Kept, ManageError, Outcome, Problem, PruneReport, PruneRequest, Pruned, Removal, Request,
 };
 use kiln_engine::digest::{ImageKey, LayerId, Sha256};
 use kiln_engine::event::{Counts, Event, Sink};
@@ -52,6 +52,11 @@ impl Engine for Fake {
             Some(error) => Err(error),
             None => Ok(Outcome { image_id: outcome().image_id.filter(|_| request.want_image_id), ..outcome() }),
         }
+    }
+
+    fn check(&self, request: &CheckRequest) -> Result<CheckReport, BuildError> {
+        // A check reads files only, so that tests can give it some.
+        kiln_engine::check::check(&CheckRequest { store: None, ..request.clone() })
     }
 
     fn history(&self, _store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {

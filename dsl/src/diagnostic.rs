@@ -13,6 +13,8 @@ pub enum Severity {
     Error,
     /// The file can be built, and probably not as meant.
     Warning,
+    /// The file does what is meant, and could do it better.
+    Advice,
 }
 
 /// One finding in one file.

@@ -4,6 +4,7 @@
 //! Nothing here runs anything, and nothing here knows of arguments, environment variables or terminals.
 
 mod build;
+mod check;
 mod error;
 mod export;
 mod image;
@@ -11,6 +12,7 @@ mod upkeep;
 
 pub use crate::cancel::Cancel;
 pub use build::{Context, Entitlement, HostEntry, NetworkMode, Outcome, Request, Secret, SecretSource};
+pub use check::{CheckReport, CheckRequest};
 pub use error::{BuildError, Exit, ManageError, Place};
 pub use export::{Algorithm, Compression, Destination, Output};
 pub use image::{HistoryRow, ImageDetail, ImageSummary, ImportRequest, ImportSource, Removal};

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod build;
 pub mod cancel;
+pub mod check;
 pub mod copy;
 pub mod digest;
 pub mod event;

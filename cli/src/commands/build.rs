@@ -9,6 +9,7 @@ mod output;
 mod request;
 mod secret;
 
+use super::check::Call;
 use crate::environment;
 use crate::exit::Exit;
 use crate::failure::{Failure, UsageError};
@@ -21,6 +22,7 @@ use crate::session::Session;
 use docker_only::DockerOnly;
 use kiln_engine::api::{BuildError, Outcome};
 use kiln_engine::event::{Counts, Event, Sink};
+pub use request::build_args;
 use request::{Meaning, Mode};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -94,6 +96,12 @@ pub struct Args {
     /// Write what the build gave to a file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Check the Dockerfile in place of building
+    #[arg(long)]
+    check: bool,
+    /// What is done: build or check[,format=json|sarif]
+    #[arg(long, value_name = "METHOD", default_value = "build", hide_default_value = true)]
+    call: String,
     #[command(flatten)]
     docker_only: DockerOnly,
 }
@@ -117,6 +125,13 @@ pub enum Progress {
 impl Args {
     /// Builds.
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
+        let call = match super::check::call(&self.call)? {
+            Call::Build if self.check => Call::Check(super::check::Format::Text),
+            call => call,
+        };
+        if let Call::Check(format) = call {
+            return super::check::check(&request::check(self, session)?, format, session);
+        }
         let meaning = request::resolve(self, session)?;
         if let Some(path) = &meaning.iidfile {
             forget_file(path)?;

@@ -1,6 +1,7 @@
 //! The commands: each file has a command's arguments, what it does, and its tests.
 
 mod build;
+mod check;
 mod completions;
 mod format;
 mod fsck;
@@ -8,6 +9,7 @@ mod history;
 mod images;
 mod import;
 mod inspect;
+mod parse;
 mod prune;
 mod rmi;
 mod tag;
@@ -25,6 +27,10 @@ use clap::Subcommand;
 pub enum Command {
     /// Build an image from a Dockerfile
     Build(Box<build::Args>),
+    /// Check a Dockerfile for what is probably not meant
+    Check(check::Args),
+    /// Show the instructions of Dockerfiles as they are read
+    Parse(parse::Args),
     /// Show the instructions that made an image, the newest first
     History(history::Args),
     /// List the images of the store, the newest first
@@ -48,11 +54,13 @@ pub enum Command {
 impl Command {
     /// Does it.
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
-        if !matches!(self, Command::Completions(_)) {
+        if !matches!(self, Command::Completions(_) | Command::Check(_) | Command::Parse(_)) {
             session.enter()?;
         }
         match self {
             Command::Build(args) => args.run(session),
+            Command::Check(args) => args.run(session),
+            Command::Parse(args) => args.run(session),
             Command::History(args) => args.run(session),
             Command::Images(args) => args.run(session),
             Command::Inspect(args) => args.run(session),

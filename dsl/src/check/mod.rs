@@ -81,7 +81,8 @@ impl Finding {
     /// The finding as a diagnostic.
     pub fn diagnostic(&self) -> Diagnostic {
         let finding = Diagnostic::warning(self.rule.name(), self.span, self.message.clone()).with_help(&self.help);
-        Diagnostic { related: self.related.clone(), ..finding }
+        let severity = if self.rule.is_advice() { Severity::Advice } else { Severity::Warning };
+        Diagnostic { severity, related: self.related.clone(), ..finding }
     }
 }
 

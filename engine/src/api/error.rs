@@ -84,6 +84,14 @@ pub enum BuildError {
         /// All findings, warnings included, in the order of the file.
         diagnostics: Vec<Diagnostic>,
     },
+    /// The file says that no build check may find anything, and some do; their findings have left as events.
+    #[error("{file}: lint violation found for rules: {}", rules.join(", "))]
+    Violations {
+        /// The file as the reader knows it.
+        file: String,
+        /// The checks that found something.
+        rules: Vec<&'static str>,
+    },
     /// The context is not there or is no directory.
     #[error("failed to read the context {}", path.display())]
     Context {
@@ -230,6 +238,9 @@ impl BuildError {
             BuildError::Context { source, .. } if source.kind() == io::ErrorKind::NotADirectory => {
                 Some("the context must be a directory".into())
             }
+            BuildError::Violations { .. } => {
+                Some("mend the findings above, or take error=true out of the # check= line".into())
+            }
             BuildError::Dockerfile { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("name another file with -f/--file".into())
             }
@@ -265,6 +276,7 @@ impl BuildError {
     pub fn code(&self) -> &'static str {
         match self {
             BuildError::Diagnostics { .. } => "Diagnostics",
+            BuildError::Violations { .. } => "Violations",
             BuildError::Context { .. } => "Context",
             BuildError::Dockerfile { .. } => "Dockerfile",
             BuildError::UnknownTarget { .. } => "UnknownTarget",

@@ -101,6 +101,11 @@ impl BuildContext {
         &self.name
     }
 
+    /// What is left out.
+    pub fn ignore(&self) -> &Ignore {
+        &self.ignore
+    }
+
     /// Says that a step reads `pattern`.
     pub fn reaches(&self, pattern: &str) {
         let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);

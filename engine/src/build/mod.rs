@@ -24,7 +24,7 @@ use crate::api::{BuildError, Cancel, Context, Entitlement, Outcome, Place, Reque
 use crate::event::{Counts, Event, Sink, StepInfo};
 use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
-use context::BuildContext;
+pub(crate) use context::BuildContext;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::extended::Dialect;
 use kiln_dsl::platform::Platform;
@@ -61,8 +61,9 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
     let store = Store::open(&request.store).map_err(store_failed)?;
     let options = options(request)?;
     let bases = bases::Bases::new(request, &store, sink, &file);
-    let plan = make_plan(&parsed.document, &options, &bases, &file, sink)?;
+    let (plan, images) = make_plan(&parsed.document, &options, &bases, &file, sink)?;
     let contexts = [open_context(root, &path)?];
+    tell_findings(&parsed, &options, &images, &contexts[0], &file, sink)?;
     let secrets = |id: &str| sources::secret(request, id);
     let fetcher = sources::fetcher(request, &store, &secrets, cancel);
     let begun = record::Begun::new(started, baseline::project(root, &path));
@@ -124,7 +125,7 @@ fn store_error(store: &Path, error: StoreError) -> BuildError {
     BuildError::Store { path: store.to_path_buf(), source: Box::new(error) }
 }
 
-fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(PathBuf, File), BuildError> {
+pub(crate) fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(PathBuf, File), BuildError> {
     if !root.is_dir() {
         let source = match std::fs::metadata(root) {
             Ok(_) => std::io::ErrorKind::NotADirectory.into(),
@@ -150,7 +151,7 @@ fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(PathBuf, File),
     Err(BuildError::Dockerfile { path, source })
 }
 
-fn open_context(root: &Path, dockerfile: &Path) -> Result<BuildContext, BuildError> {
+pub(crate) fn open_context(root: &Path, dockerfile: &Path) -> Result<BuildContext, BuildError> {
     BuildContext::open(root, dockerfile).map_err(|error| match error {
         context::ContextError::Read { path, source } => BuildError::Context { path, source },
         context::ContextError::Ignore { ref path, .. } => {
@@ -201,7 +202,7 @@ fn make_plan(
     bases: &bases::Bases<'_>,
     file: &File,
     sink: &dyn Sink,
-) -> Result<Plan, BuildError> {
+) -> Result<(Plan, Images), BuildError> {
     let mut images = Images::new();
     loop {
         match plan::plan(document, options, &images) {
@@ -209,7 +210,7 @@ fn make_plan(
                 for finding in findings {
                     sink.emit(Event::Warning { message: finding_words(&finding, file) });
                 }
-                return Ok(*plan);
+                return Ok((*plan, images));
             }
             Ok(Planned::Needs(needs)) => {
                 for need in needs {
@@ -229,10 +230,33 @@ fn make_plan(
     }
 }
 
+/// Says what the build checks find in the stages that are built; an error where the file allows no finding.
+fn tell_findings(
+    parsed: &kiln_dsl::parser::Parsed,
+    options: &Options,
+    images: &Images,
+    context: &BuildContext,
+    file: &File,
+    sink: &dyn Sink,
+) -> Result<(), BuildError> {
+    let (findings, violations) = crate::check::warnings(parsed, options, images, context);
+    for finding in &findings {
+        // The form of Docker's warnings.
+        let line = file.place(finding.span).line();
+        sink.emit(Event::Warning { message: format!("{}: {} (line {line})", finding.code, finding.message) });
+    }
+    if violations.is_empty() {
+        return Ok(());
+    }
+    let rules = violations.into_iter().map(kiln_dsl::check::Rule::name).collect();
+    Err(BuildError::Violations { file: file.name.clone(), rules })
+}
+
 fn finding_words(finding: &Diagnostic, file: &File) -> String {
     let word = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
+        Severity::Advice => "advice",
     };
     let place = file.place(finding.span);
     format!("{}:{}: {word}: {}", file.name, place.line(), finding.message)

@@ -60,8 +60,6 @@ pub const FLAGS: &[Flag] = &[
     value("cpuset-mems", "use numactl in front of kiln"),
     value("isolation", "leave the flag out: every step runs in a sandbox of its own"),
     value("security-opt", "leave the flag out: every step runs with docker's default capabilities"),
-    value("call", "leave the flag out: findings are shown before the build"),
-    switch("check", "leave the flag out: findings are shown before the build"),
     switch("debug", "use --progress plain, which shows every line of every step"),
     value("policy", "name base images by digest: FROM NAME@sha256:…"),
     switch("squash", "copy the result into a last stage: FROM scratch and COPY --from"),

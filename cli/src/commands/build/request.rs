@@ -8,7 +8,7 @@ use crate::failure::UsageError;
 use crate::project::Project;
 use crate::session::Session;
 use crate::text::quantity;
-use kiln_engine::api::{Context, Entitlement, NetworkMode, Output, Request, Secret};
+use kiln_engine::api::{CheckRequest, Context, Entitlement, NetworkMode, Output, Request, Secret};
 use kiln_engine::registry::Options;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -81,6 +81,20 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         store: environment.store().ok_or(UsageError::NoStore)?,
     };
     Ok(Meaning { request, mode, iidfile: args.iidfile, metadata_file: args.metadata_file })
+}
+
+/// What `--check` checks.
+pub fn check(args: Args, session: &Session<'_>) -> Result<CheckRequest, UsageError> {
+    args.docker_only.check()?;
+    let Context::Directory(context) = context(args.context)?;
+    Ok(CheckRequest {
+        context,
+        dockerfile: args.file.map(|file| if file.as_os_str() == "-" { "/dev/stdin".into() } else { file }),
+        target: args.target,
+        build_args: build_args(&args.build_args, session.environment)?,
+        platform: args.platforms.into_iter().next(),
+        store: session.environment.store(),
+    })
 }
 
 fn registry(environment: &Environment) -> Result<Options, UsageError> {
@@ -158,7 +172,8 @@ fn put(pairs: &mut Vec<(String, String)>, name: &str, value: String) {
     }
 }
 
-fn build_args(all: &[String], environment: &Environment) -> Result<Vec<(String, String)>, UsageError> {
+/// The values of `--build-arg`; a bare name has the environment's, and none where that has none.
+pub fn build_args(all: &[String], environment: &Environment) -> Result<Vec<(String, String)>, UsageError> {
     let mut pairs = Vec::new();
     for text in all {
         let (name, value) = match text.split_once('=') {

@@ -1,0 +1,117 @@
+//! Checks a Dockerfile: reads it, its ignore file and what the store knows of base images, and asks the language.
+//!
+//! Knows nothing of single checks: they are [`kiln_dsl::check`]'s. Nothing is pulled and nothing is written.
+
+use crate::api::{BuildError, CheckReport, CheckRequest};
+use crate::build::{open_context, read_dockerfile};
+use crate::image::config::ImageConfig;
+use crate::plan::Images;
+use crate::registry::Reference;
+use crate::store::Store;
+use kiln_dsl::ast::Command;
+use kiln_dsl::check::{self, Base, Options};
+use kiln_dsl::diagnostic::{Diagnostic, Severity};
+use kiln_dsl::extended::Dialect;
+use kiln_dsl::parser::{self, Parsed};
+use kiln_dsl::platform::Platform;
+use std::path::Path;
+
+/// Checks what `request` names.
+pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
+    let (path, file) = read_dockerfile(&request.context, request.dockerfile.as_deref())?;
+    let parsed = parser::parse_as(&file.text, Dialect::of_file(&path));
+    known_target(request.target.as_deref(), &parsed, &file.name)?;
+    let context = open_context(&request.context, &path)?;
+    let host = Platform::host();
+    let platform = match &request.platform {
+        None => host.clone(),
+        Some(text) => Platform::parse(text)
+            .map_err(|error| BuildError::Platform { platform: text.clone(), reason: error.to_string() })?,
+    };
+    let store = request.store.as_deref().and_then(open);
+    let base = |name: &str, _: &Platform| store.as_ref().and_then(|store| stored(store, name));
+    let report = check::check(
+        &parsed,
+        &Options {
+            build_args: &request.build_args,
+            target: request.target.as_deref(),
+            all_stages: true,
+            platform: &platform,
+            build_platform: &host,
+            ignore: Some(context.ignore()),
+            base: &base,
+        },
+    );
+    let diagnostics = parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+    let diagnostics = diagnostics.chain(parsed.notes()).cloned().collect();
+    Ok(CheckReport { file: file.name, text: file.text, diagnostics, report })
+}
+
+/// That a target is a stage of the file, by its name or its number.
+fn known_target(target: Option<&str>, parsed: &Parsed, file: &str) -> Result<(), BuildError> {
+    let Some(target) = target else { return Ok(()) };
+    let heads = parsed.document.instructions.iter().filter_map(|instruction| match &instruction.command {
+        Command::From(from) => Some(from.name.as_ref().map(|name| name.value.to_lowercase())),
+        _ => None,
+    });
+    let names: Vec<Option<String>> = heads.collect();
+    let lower = target.to_lowercase();
+    if names.iter().flatten().any(|name| *name == lower) || target.parse().is_ok_and(|index: usize| index < names.len())
+    {
+        return Ok(());
+    }
+    let stages = names.into_iter().flatten().collect();
+    Err(BuildError::UnknownTarget { name: target.to_owned(), file: file.to_owned(), stages })
+}
+
+/// The findings of Docker's checks in the stages that a build needs, and the reader's notes, in the order of the file.
+pub(crate) fn warnings(
+    parsed: &Parsed,
+    options: &crate::plan::Options,
+    images: &Images,
+    context: &crate::build::BuildContext,
+) -> (Vec<Diagnostic>, Vec<check::Rule>) {
+    let base = |name: &str, platform: &Platform| {
+        images.get(&(name.to_owned(), platform.clone())).map(|known| base_of(&known.config))
+    };
+    let report = check::check(
+        parsed,
+        &Options {
+            build_args: &options.build_args,
+            target: options.target.as_deref(),
+            all_stages: false,
+            platform: &options.platform,
+            build_platform: &options.build_platform,
+            ignore: Some(context.ignore()),
+            base: &base,
+        },
+    );
+    let violations = report.violations();
+    let findings = report.findings.iter().filter(|finding| !finding.rule.is_advice()).map(check::Finding::diagnostic);
+    let mut all: Vec<Diagnostic> = parsed.notes().cloned().chain(findings).collect();
+    all.sort_by_key(|found| found.span.start);
+    (all, violations)
+}
+
+/// The store, if there is one that can be read: a check needs none.
+fn open(path: &Path) -> Option<Store> {
+    path.is_dir().then(|| Store::open(path).ok()).flatten()
+}
+
+/// What the store knows of the image of this name.
+fn stored(store: &Store, name: &str) -> Option<Base> {
+    let name = Reference::parse(name).ok()?.to_string();
+    let image = store.db().image(store.db().name(&name).ok()??).ok()??;
+    Some(base_of(&ImageConfig::read_base(&image.config).ok()?))
+}
+
+fn base_of(config: &ImageConfig) -> Base {
+    let pairs = config.config.env.iter().map(|entry| entry.split_once('=').unwrap_or((entry, "")));
+    let is_known = !config.os.is_empty() && !config.architecture.is_empty();
+    Base {
+        env: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        has_shell: !config.config.shell.is_empty(),
+        on_build: config.config.on_build.clone(),
+        platform: is_known.then(|| Platform::new(&config.os, &config.architecture, &config.variant)),
+    }
+}
