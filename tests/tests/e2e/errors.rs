@@ -52,3 +52,28 @@ fn a_stage_that_needs_itself_shows_both_lines() {
         "FROM scratch AS a\nCOPY --from=b /x /\nFROM scratch AS b\nCOPY --from=a /x /\nFROM a\n"
     )]));
 }
+
+#[test]
+fn a_build_tells_what_the_checks_find_and_refuses_what_the_file_forbids() {
+    let (kiln, project) = (Kiln::new(), Project::new(&[("a", "1")]));
+    let told = |dockerfile: &str| {
+        project.write("Dockerfile", dockerfile);
+        let ran = kiln.run(["build".as_ref(), "--progress=plain".as_ref(), project.path().as_os_str()]);
+        let lines = ran.stderr.lines().filter(|line| line.contains("warning:") || line.contains("error"));
+        format!(
+            "{}\n",
+            [format!("{:?}", ran.code)].into_iter().chain(lines.map(str::to_owned)).collect::<Vec<_>>().join("\n")
+        )
+    };
+    let broken = "FROM scratch AS Base\nCOPY a /$X\nCMD [\"a\"] # why\n";
+    // Advice, and what the built stage does not need, are for `kiln check`.
+    let other = format!("FROM scratch AS other\nCOPY $Y /\n{broken}");
+    let shown = [
+        told(broken),
+        told(&other),
+        told(&format!("# check=skip=UndefinedVar\n{broken}")),
+        told(&format!("# check=error=true\n{broken}")),
+        told("# check=error=true;skip=all\nFROM scratch\nCOPY a /$X\n"),
+    ];
+    insta::assert_snapshot!(shown.concat().replace(&project.path().display().to_string(), "CONTEXT"));
+}
