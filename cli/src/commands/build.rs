@@ -21,12 +21,13 @@ use crate::render::{LineSink, Render};
 use crate::session::Session;
 use docker_only::DockerOnly;
 use kiln_engine::api::{BuildError, Outcome};
-use kiln_engine::event::{Counts, Event, Sink};
+use kiln_engine::event::{Counts, Event, Sink, Verdict};
 pub use request::build_args;
 use request::{Meaning, Mode};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// Its arguments, as typed.
@@ -186,7 +187,7 @@ fn in_lines<R: Render>(
 
 fn engine_build(meaning: &Meaning, session: &Session<'_>, sink: &dyn Sink) -> Result<Outcome, Failure> {
     let cancel = (session.catch_interrupts)().map_err(Failure::Signals)?;
-    let sink = Closing { sink, began: Instant::now(), is_closed: AtomicBool::new(false) };
+    let sink = Closing { sink, began: Instant::now(), is_closed: AtomicBool::new(false), counts: Mutex::default() };
     let result = session.engine.build(&meaning.request, &sink, &cancel);
     sink.close(&result);
     Ok(result?)
@@ -197,6 +198,8 @@ struct Closing<'a> {
     sink: &'a dyn Sink,
     began: Instant,
     is_closed: AtomicBool,
+    /// How far a build that fails has come.
+    counts: Mutex<Counts>,
 }
 
 impl Sink for Closing<'_> {
@@ -205,12 +208,27 @@ impl Sink for Closing<'_> {
         let was_closed =
             if is_last { self.is_closed.swap(true, Ordering::SeqCst) } else { self.is_closed.load(Ordering::SeqCst) };
         if !was_closed {
+            self.count(&event);
             self.sink.emit(event);
         }
     }
 }
 
 impl Closing<'_> {
+    fn count(&self, event: &Event) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::BuildStarted { steps, .. } => counts.steps = steps.len(),
+            Event::StepFinished { verdict, .. } => match verdict {
+                Verdict::Hit(_) => counts.hits += 1,
+                Verdict::Miss(_) => counts.misses += 1,
+                Verdict::Failed(_) => counts.failed += 1,
+                Verdict::Cancelled => counts.cancelled += 1,
+            },
+            _ => {}
+        }
+    }
+
     fn close(&self, result: &Result<Outcome, BuildError>) {
         let event = match result {
             Ok(outcome) => Event::BuildFinished {
@@ -225,7 +243,7 @@ impl Closing<'_> {
                 ok: false,
                 image: None,
                 image_id: None,
-                counts: Counts::default(),
+                counts: *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
                 duration: self.began.elapsed().as_secs_f64(),
                 error: Some(error.to_string()),
             },
