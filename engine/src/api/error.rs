@@ -190,6 +190,18 @@ pub enum BuildError {
         /// What the module that fetches says.
         source: Source,
     },
+    /// A part of the key that the file states for a step could not be evaluated.
+    #[error("the key of {step} could not be evaluated")]
+    Key {
+        /// The step as it was announced.
+        step: String,
+        /// The part of the key.
+        place: Option<Box<Place>>,
+        /// The part, and what is wrong with it.
+        source: Source,
+        /// The way out, if one is known.
+        advice: Option<String>,
+    },
     /// An image could not be had from its registry.
     #[error("failed to pull {image}")]
     Pull {
@@ -265,7 +277,7 @@ impl BuildError {
             BuildError::MissingSecret { id, .. } => {
                 Some(format!("give it with --secret id={id},src=FILE or --secret id={id},env=NAME"))
             }
-            BuildError::Unsupported { advice, .. } => advice.clone(),
+            BuildError::Unsupported { advice, .. } | BuildError::Key { advice, .. } => advice.clone(),
             BuildError::Pull { source, .. } => source.downcast_ref::<crate::registry::Error>()?.advice(),
             BuildError::Fetch { source, .. } => source.downcast_ref::<crate::source::SourceError>()?.advice(),
             _ => None,
@@ -287,6 +299,7 @@ impl BuildError {
             BuildError::MissingSecret { .. } => "MissingSecret",
             BuildError::Step { .. } => "Step",
             BuildError::Fetch { .. } => "Fetch",
+            BuildError::Key { .. } => "Key",
             BuildError::Pull { .. } => "Pull",
             BuildError::Export { .. } => "Export",
             BuildError::Store { .. } => "Store",
@@ -303,6 +316,7 @@ impl BuildError {
             | BuildError::MissingSecret { place, .. }
             | BuildError::Step { place, .. }
             | BuildError::Fetch { place, .. }
+            | BuildError::Key { place, .. }
             | BuildError::Pull { place, .. }
             | BuildError::Unsupported { place, .. } => place.as_deref(),
             _ => None,

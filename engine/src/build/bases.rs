@@ -75,6 +75,27 @@ impl<'a> Bases<'a> {
         }
     }
 
+    /// What names the image that `need` means, its layers included; `None` where its registry has no such image. It is
+    /// looked for where a FROM looks.
+    pub fn digest(&self, need: &ImageNeed) -> Result<Option<String>, BuildError> {
+        let known = match self.resolve(need) {
+            Err(BuildError::Pull { source, .. })
+                if source.downcast_ref::<registry::Error>().is_some_and(registry::Error::is_not_found) =>
+            {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        if let Some(pending) = self.pending.lock().unwrap_or_else(PoisonError::into_inner).get(&known.key) {
+            return Ok(Some(pending.resolved.config_digest.to_string()));
+        }
+        let record = self.store.db().image(known.key).map_err(|error| self.store_failed(error))?;
+        // The configuration of an image that was never packed does not name its layers yet.
+        let is_final = |record: &ImageRecord| record.layers.iter().all(|layer| layer.blob.is_some());
+        let id = record.filter(is_final).and_then(|record| record.image_id);
+        Ok(Some(id.map_or_else(|| known.key.to_string(), |id| id.to_string())))
+    }
+
     fn stored(&self, name: &str) -> Result<Option<KnownImage>, BuildError> {
         let failed = |error| self.store_failed(error);
         let Some(key) = self.store.db().name(name).map_err(failed)? else { return Ok(None) };

@@ -106,6 +106,11 @@ impl BuildContext {
         &self.ignore
     }
 
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Says that a step reads `pattern`.
     pub fn reaches(&self, pattern: &str) {
         let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);

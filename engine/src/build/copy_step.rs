@@ -1,8 +1,8 @@
 //! COPY and ADD as steps: what is selected and keyed before, what is written when nothing is recorded.
 
 use super::context::BuildContext;
-use super::keys;
 use super::steps::{Steps, mtime_now};
+use super::{declared, keys};
 use crate::api::BuildError;
 use crate::copy::layout::{self, Layout, LayoutError, LayoutRequest};
 use crate::copy::select::{self, Matching, SelectError, Selected, SourceTree, has_wildcard};
@@ -107,6 +107,9 @@ pub(crate) fn announce_reach(step: &Step, contexts: &[BuildContext]) {
                 if let Some(Origin::Context(id)) = mount.origin {
                     contexts[id.0].reaches(mount.mount.source.as_deref().unwrap_or("/"));
                 }
+            }
+            for (id, pattern) in run.key.iter().flat_map(|key| declared::context_patterns(key)) {
+                contexts[id].reaches(&pattern);
             }
         }
         _ => {}

@@ -30,8 +30,8 @@ fn list<T: std::fmt::Debug>(items: &[T]) -> String {
     format!("{items:?}")
 }
 
-/// What a RUN depends on, its snapshot apart. `mounted` are the files that its bind mounts show.
-pub fn run(step: &RunStep, offline: bool, mounted: &[(String, Tree)]) -> Vec<Component> {
+/// What every RUN depends on, whatever its key says.
+pub fn run(step: &RunStep, offline: bool) -> Vec<Component> {
     let mut all = vec![Component::text("the command", list(&step.argv))];
     if let Some((name, content)) = &step.script {
         all.push(Component::text(format!("the script {name}"), content.clone()));
@@ -47,14 +47,21 @@ pub fn run(step: &RunStep, offline: bool, mounted: &[(String, Tree)]) -> Vec<Com
         told.id = None;
         all.push(Component::text(format!("the mount {}", mount.target), format!("{told:?}")));
     }
-    for (target, tree) in mounted {
-        all.push(files(&format!("files of the mount {target}"), tree));
-    }
-    for (name, value) in &step.env {
-        let kind = if step.args.contains(name) { "ARG" } else { "ENV" };
-        all.push(Component::variable(kind, name, value));
-    }
     all
+}
+
+/// The variables that a RUN sees.
+pub fn environment(step: &RunStep) -> Vec<Component> {
+    let variable = |(name, value): &(String, String)| {
+        let kind = if step.args.contains(name) { "ARG" } else { "ENV" };
+        Component::variable(kind, name, value)
+    };
+    step.env.iter().map(variable).collect()
+}
+
+/// The files that a bind mount from the context shows.
+pub fn mounted(target: &str, tree: &Tree) -> Component {
+    files(&format!("files of the mount {target}"), tree)
 }
 
 /// Files as a component.

@@ -40,10 +40,17 @@ const ACCOUNT_FILE_MAX_BYTES: u64 = 10 << 20;
 /// Size of /dev/shm where nothing else is asked for, as in Docker.
 const SHM_BYTES: u64 = 64 << 20;
 
-/// A RUN whose key is known: what its bind mounts from the context show.
+/// A RUN whose key is known.
+#[derive(Default)]
 pub(crate) struct Prepared {
+    /// What its bind mounts from the context show, where that was looked at.
     pub mounted: Vec<(String, Tree)>,
+    /// The files that its stated key names.
+    pub listings: Vec<Tree>,
 }
+
+/// What the bind mounts of a RUN show: of those from the context the files, of the others a component.
+type Mounted = (Vec<(String, Tree)>, Vec<Component>);
 
 /// Why a RUN could not be begun or its result not be read.
 #[derive(Debug, thiserror::Error)]
@@ -124,14 +131,27 @@ struct Held {
 }
 
 impl Steps<'_> {
-    fn offline(&self, run: &RunStep) -> bool {
+    pub(super) fn offline(&self, run: &RunStep) -> bool {
         run.offline || self.request.network == NetworkMode::None
     }
 
     /// The key's components of a RUN, and what running it needs.
     pub(super) fn prepare_run(&self, step: &Step, run: &RunStep) -> Result<(Vec<Component>, Prepared), BuildError> {
+        if let Some(declared) = &run.key {
+            return self.prepare_declared(step, run, declared);
+        }
+        let (mounted, parts) = self.mounted(step, run)?;
+        let mut components = keys::run(run, self.offline(run));
+        components.extend(mounted.iter().map(|(target, tree)| keys::mounted(target, tree)));
+        components.extend(keys::environment(run));
+        components.extend(parts);
+        components.push(keys::parent(&self.snapshot(step.parent)));
+        Ok((components, Prepared { mounted, listings: Vec::new() }))
+    }
+
+    /// What the bind mounts show.
+    pub(super) fn mounted(&self, step: &Step, run: &RunStep) -> Result<Mounted, BuildError> {
         let fail = |error: RunError| self.step_error(step, error);
-        let snapshot = self.snapshot(step.parent);
         let mut mounted = Vec::new();
         let mut parts = Vec::new();
         for mount in &run.mounts {
@@ -149,10 +169,7 @@ impl Steps<'_> {
                 None => {}
             }
         }
-        let mut components = keys::run(run, self.offline(run), &mounted);
-        components.extend(parts);
-        components.push(keys::parent(&snapshot));
-        Ok((components, Prepared { mounted }))
+        Ok((mounted, parts))
     }
 
     /// What a bind mount from the context shows.
@@ -177,7 +194,15 @@ impl Steps<'_> {
         prepared: &Prepared,
     ) -> Result<(Tree, Staged), BuildError> {
         let shown = &self.plan.shown[step.shown];
-        let outcome = self.run_in_sandbox(step, run, prepared);
+        for listing in &prepared.listings {
+            // What the next build compares with.
+            self.store.put_tree(listing).map_err(|error| super::store_error(&self.request.store, error))?;
+        }
+        let mut lines = Lines::new(|stream, text| self.sink.emit(Event::StepLog { step: step.shown, stream, text }));
+        let outcome = self.run_in_sandbox(step, run, prepared, &mut |stream, bytes| lines.push(stream, bytes));
+        if outcome.is_ok() {
+            lines.finish();
+        }
         let (exit, tree, staged) = match outcome {
             Ok(parts) => parts,
             Err(RunError::Sandbox(sandbox::Error::Cancelled)) => return Err(BuildError::Cancelled),
@@ -191,11 +216,13 @@ impl Steps<'_> {
         Err(BuildError::StepFailed { step: shown.name.clone(), place: Some(self.file.place(shown.span)), exit })
     }
 
-    fn run_in_sandbox(
+    /// Runs the command, handing on what it writes; gives how it ended, and its layer where it ended well.
+    pub(super) fn run_in_sandbox(
         &self,
         step: &Step,
         run: &RunStep,
         prepared: &Prepared,
+        output: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<(sandbox::Exit, Tree, Staged), RunError> {
         let snapshot = self.snapshot(step.parent);
         let session = self.store.session()?;
@@ -257,9 +284,7 @@ impl Steps<'_> {
             extra_hosts: self.request.add_hosts.iter().map(|host| (host.name.clone(), host.address)).collect(),
             shm_size: self.request.shm_size.unwrap_or(SHM_BYTES),
         };
-        let mut lines = Lines::new(|stream, text| self.sink.emit(Event::StepLog { step: step.shown, stream, text }));
-        let exit = sandbox::run(&spec, &mut |stream, bytes| lines.push(stream, bytes), self.cancel)?;
-        lines.finish();
+        let exit = sandbox::run(&spec, output, self.cancel)?;
         if exit != sandbox::Exit::Code(0) {
             return Ok((exit, Tree::default(), staged));
         }
@@ -351,7 +376,7 @@ impl Steps<'_> {
         }))
     }
 
-    fn secret(&self, id: &str, required: bool) -> Result<Option<Vec<u8>>, RunError> {
+    pub(super) fn secret(&self, id: &str, required: bool) -> Result<Option<Vec<u8>>, RunError> {
         let missing =
             || RunError::Secret { id: id.to_owned(), source: io::Error::other("it was not given with --secret") };
         let Some(secret) = self.request.secrets.iter().find(|secret| secret.id == id) else {

@@ -10,7 +10,7 @@ use super::context::BuildContext;
 use super::copy_step::Made;
 use super::record::Begun;
 use super::why::{Reason, Root};
-use super::{File, boxed, copy_step, keys, run_step};
+use super::{File, boxed, copy_step, declared, keys, run_step};
 use crate::api::{BuildError, Cancel, Request};
 use crate::digest::StepId;
 use crate::event::{Event, Sink};
@@ -70,7 +70,7 @@ impl Input {
         match self {
             Input::None => Box::new(std::iter::empty()),
             Input::Copy(prepared) => Box::new(prepared.read().into_iter()),
-            Input::Run(prepared) => Box::new(prepared.mounted.iter().map(|(_, tree)| tree)),
+            Input::Run(prepared) => Box::new(prepared.mounted.iter().map(|(_, tree)| tree).chain(&prepared.listings)),
         }
     }
 }
@@ -270,12 +270,17 @@ impl<'a> Steps<'a> {
         let failed = |error| super::store_error(&self.request.store, error);
         let mut gone = false;
         if !self.no_cache(step)
+            && !declared::runs_always(step)
             && let Some(record) = self.store.db().record(key.id()).map_err(failed)?
         {
             if let Some(layer) = self.store.layer(record.layer).map_err(failed)? {
                 self.store.db().mark_used(Used::Record(key.id())).map_err(failed)?;
                 let below = self.parent_done(step);
-                let hit = if self.is_cut_off(id, step) { Hit::EarlyCutoff } else { Hit::Local };
+                let hit = match self.is_cut_off(id, step) {
+                    _ if declared::ignores_parent(step) => Hit::Declared,
+                    true => Hit::EarlyCutoff,
+                    false => Hit::Local,
+                };
                 let ending = self.hit(step, hit, key, &record);
                 self.succeed(id, step, below.with(layer, record.created_nanos), ending);
                 return Ok(None);

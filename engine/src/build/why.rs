@@ -3,6 +3,7 @@
 //!
 //! The look-ups stand here, the comparison itself in [`crate::explain`]. Nothing of this is done for a hit.
 
+use super::declared;
 use super::steps::{Input, Steps};
 use crate::digest::{LayerId, StepId};
 use crate::explain::align::Origin as From;
@@ -68,7 +69,9 @@ impl Steps<'_> {
         input: &Input,
     ) -> Result<Reason, StoreError> {
         let forced = self.no_cache(step);
-        let same_key = if forced { self.store.db().record(key.id())?.map(|record| record.layer) } else { None };
+        let always = declared::runs_always(step);
+        let same_key =
+            if forced || always { self.store.db().record(key.id())?.map(|record| record.layer) } else { None };
         let mut why = Why::default();
         let nearest = self.nearest(step, key, ids)?;
         let previous = nearest.as_ref().and_then(|nearest| nearest.previous);
@@ -85,17 +88,20 @@ impl Steps<'_> {
         let own = own_change(&why);
         let cause = match &why.compared {
             _ if forced => Miss::Forced,
+            _ if always => Miss::Uncacheable,
             _ if gone => Miss::Evicted,
             None => Miss::FirstTime,
             Some(compared) if why.changes.is_empty() && why.dragged.is_empty() => match compared.failed {
                 true => Miss::PreviousFailed,
                 false => Miss::Evicted,
             },
+            Some(_) if declared::is_time_alone(step, &why) => Miss::Expired,
             Some(_) if own.is_some() => Miss::Changed,
             Some(_) => Miss::ParentChanged,
         };
         let words = match (cause, own, why.dragged.first()) {
             (Miss::Forced, ..) => "--no-cache".to_owned(),
+            (Miss::Uncacheable, ..) => "uncacheable: its key says always".to_owned(),
             (Miss::Evicted, ..) => "evicted: its layer is no longer in the store".to_owned(),
             (Miss::Changed, Some(change), _) => change.words(),
             (Miss::ParentChanged, _, Some(dragged)) => format!("{} ← {}", cause.word(), dragged.name),

@@ -26,7 +26,7 @@ pub enum Hit {
     Local,
     /// The files below changed, but none that the earlier execution depended on.
     Traced,
-    /// The files below changed, but nothing that the step's declared key names.
+    /// Nothing that the step's declared key names changed; what is below it is not in that key.
     Declared,
     /// A step before it ran again and came out the same.
     EarlyCutoff,

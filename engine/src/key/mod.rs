@@ -4,7 +4,9 @@
 //! is what an explanation is made of, so the two cannot disagree. Pure: what the components say
 //! was read elsewhere.
 
+pub mod declared;
 mod encode;
+pub mod eval;
 
 use crate::digest::{KeyId, LayerId, StepId};
 use serde::{Deserialize, Serialize};

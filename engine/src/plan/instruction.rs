@@ -74,11 +74,6 @@ impl Planner<'_> {
         self.problems.push(Diagnostic::error(code, word.span, message));
     }
 
-    fn not_supported(&mut self, span: Span, what: &str, help: &str) {
-        let message = format!("{what} is not supported yet");
-        self.problems.push(Diagnostic::error("NotSupported", span, message).with_help(help));
-    }
-
     /// Whether the build's owner allows what a flag asks for; refuses it if not.
     fn allow(&mut self, flag: &str, entitlement: &str, allowed: bool, word: &Word) -> bool {
         if !allowed {
@@ -529,9 +524,6 @@ impl Planner<'_> {
                 false
             }
         };
-        if let Some(key) = &instruction.key {
-            self.not_supported(key.span, "--key", "remove the flag");
-        }
         let (argv, script) = command(run, instruction, state);
         let mut inputs = Vec::new();
         let mut mounts = Vec::new();
@@ -539,6 +531,7 @@ impl Planner<'_> {
         for word in &run.mounts {
             mounts.extend(self.mount(word, stage, state, &mut inputs, &mut agents));
         }
+        let key = instruction.key.as_ref().and_then(|key| self.declared(key, stage, state, &mut inputs)).map(Box::new);
         // Outer mounts first, so that none hides another.
         mounts.sort_by_key(|mount| mount.target.matches('/').count());
         let declared: Vec<String> = state.args.iter().map(|(name, _)| name.clone()).collect();
@@ -559,6 +552,8 @@ impl Planner<'_> {
             offline,
             insecure,
             platform: state.platform.clone(),
+            shell: shell_of(state),
+            key,
         };
         let args: Vec<(String, String)> = state
             .args
@@ -683,13 +678,17 @@ fn with_shell(line: &CommandLine, state: &StageState) -> Vec<String> {
     match line {
         CommandLine::Exec(argv) => argv.clone(),
         CommandLine::Shell(text) => {
-            let mut argv = state.config.config.shell.clone();
-            if argv.is_empty() {
-                argv.extend(shell::DEFAULT.map(str::to_owned));
-            }
+            let mut argv = shell_of(state);
             argv.push(text.clone());
             argv
         }
+    }
+}
+
+fn shell_of(state: &StageState) -> Vec<String> {
+    match state.config.config.shell.as_slice() {
+        [] => shell::DEFAULT.map(str::to_owned).to_vec(),
+        argv => argv.to_vec(),
     }
 }
 

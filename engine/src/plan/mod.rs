@@ -6,6 +6,7 @@
 
 mod contexts;
 mod instruction;
+mod key;
 mod scope;
 mod sources;
 mod stages;
@@ -212,6 +213,7 @@ impl Planner<'_> {
             }
             next.extend(stages::by_name(&self.stages[..index], &stage.base));
             for instruction in stage.instructions {
+                next.extend(key::stages_read(instruction).filter_map(|name| self.stage_named(name, index, true)));
                 match &instruction.command {
                     Command::Copy(copy) => {
                         next.extend(copy.from.as_ref().and_then(|from| self.stage_named(&from.value, index, true)));

@@ -6,6 +6,7 @@ use crate::copy::select::Matching;
 use crate::digest::{ImageKey, LayerId};
 use crate::graph::{Graph, NodeId};
 use crate::image::config::ImageConfig;
+use crate::key::declared::Declared;
 use crate::source::Source;
 use kiln_dsl::chmod::Mode;
 use kiln_dsl::mount::Mount;
@@ -189,6 +190,10 @@ pub struct RunStep {
     pub insecure: bool,
     /// What its programs are made for: the stage's platform.
     pub platform: Platform,
+    /// The shell that commands are given to.
+    pub shell: Vec<String>,
+    /// What its key is made of, where that is stated.
+    pub key: Option<Box<Declared>>,
 }
 
 /// A mount of a RUN.

@@ -117,6 +117,11 @@ impl Error {
         matches!(*self.kind, Kind::Unreachable { .. })
     }
 
+    /// Whether the registry answers that it does not have the image.
+    pub fn is_not_found(&self) -> bool {
+        matches!(*self.kind, Kind::NotFound { .. })
+    }
+
     /// What the user can do about it; one or two sentences.
     pub fn advice(&self) -> Option<String> {
         let registry = match self.registry.as_str() {

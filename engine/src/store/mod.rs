@@ -45,7 +45,8 @@ use crate::digest::LayerId;
 use crate::tree::{Tree, codec};
 use db::Db;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -215,6 +216,31 @@ impl Store {
             self.write_file(&path, &codec::encode(tree))?;
         }
         Ok(id)
+    }
+
+    /// A secret key that no other store has; made when it is first asked for.
+    pub fn own_key(&self) -> Result<[u8; 32], StoreError> {
+        let path = self.root.join("own-key");
+        if let Some(key) = fs::read(&path).ok().and_then(|bytes| bytes.try_into().ok()) {
+            return Ok(key);
+        }
+        let mut key = [0; 32];
+        let mut random = || fs::File::open("/dev/urandom")?.read_exact(&mut key);
+        random().map_err(io_at("failed to read", Path::new("/dev/urandom")))?;
+        let beside = self.session()?.unique("file");
+        let write = || {
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+            file.write_all(&key)?;
+            file.sync_all()?;
+            // Of two processes that make one at once the first one's stays.
+            match fs::hard_link(&beside, &path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => fs::remove_file(&beside),
+            }
+        };
+        write().map_err(io_at("failed to write", &path))?;
+        let read = || fs::read(&path)?.try_into().map_err(|_| io::ErrorKind::InvalidData.into());
+        read().map_err(io_at("failed to read", &path))
     }
 
     /// Writes a whole file beside its place and renames it there.

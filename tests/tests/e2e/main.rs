@@ -6,6 +6,7 @@ mod caching;
 mod docs;
 mod errors;
 mod examples;
+mod keys;
 mod kills;
 mod manage;
 mod node_app;

@@ -1,0 +1,294 @@
+//! A RUN whose key is stated: the components of the key, and the world that they are looked at in.
+//!
+//! What a part means is [`crate::key::eval`]'s; here is where it is read: the step's snapshot, the context, other
+//! stages, the sandbox, the registry, the clock. Nothing is read before a part asks for it.
+
+use super::context::BuildContext;
+use super::run_step::Prepared;
+use super::steps::Steps;
+use super::{git, keys};
+use crate::api::BuildError;
+use crate::event::Stream;
+use crate::explain::Why;
+use crate::key::declared::{Declared, Parent, Place, Rhythm, Variable, What};
+use crate::key::eval::{self, EvalError, FILE_MAX_BYTES, Fault, World};
+use crate::key::{Component, Key};
+use crate::plan::{ImageNeed, RunStep, Step, StepKind};
+use crate::sandbox;
+use crate::snapshot::{Snapshot, Type};
+use crate::source::{self, HttpSource, Shape, SourceError};
+use crate::tree::{Entry, Kind, TreePath, stat};
+use kiln_dsl::key::Git;
+use kiln_dsl::platform::Platform;
+use kiln_dsl::remote::Http;
+use std::fs::File;
+use std::io::{self, Read as _};
+
+/// What a key's command may write to standard output; a key is no place for more.
+const OUTPUT_MAX_BYTES: usize = 1 << 20;
+
+/// What an address's answer is called in the store.
+const ANSWER: &str = "answer";
+
+/// A command of a key that did not end well, or that wrote too much.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error("{exit}{}", if .last.is_empty() { String::new() } else { format!(": {last}") })]
+    Failed {
+        exit: crate::api::Exit,
+        /// Its last line on standard error.
+        last: String,
+    },
+    #[error("it wrote more than {OUTPUT_MAX_BYTES} bytes: let it print a digest of them")]
+    TooMuch,
+}
+
+impl Steps<'_> {
+    /// The components of a stated key, and what running the step needs.
+    pub(super) fn prepare_declared(
+        &self,
+        step: &Step,
+        run: &RunStep,
+        declared: &Declared,
+    ) -> Result<(Vec<Component>, Prepared), BuildError> {
+        let mut prepared = Prepared::default();
+        let mut components = keys::run(run, self.offline(run));
+        if declared.usual.environment {
+            let (mounted, parts) = self.mounted(step, run)?;
+            components.extend(keys::environment(run).into_iter().filter(|component| {
+                let is = |(kind, name): &(Variable, String)| component.label == format!("{} {name}", kind.word());
+                !declared.usual.without.iter().any(is)
+            }));
+            components.extend(mounted.iter().map(|(target, tree)| keys::mounted(target, tree)));
+            components.extend(parts);
+            prepared.mounted = mounted;
+        }
+        let world = StepWorld { steps: self, step, run };
+        let evaluated = eval::evaluate(&declared.parts, &world).map_err(|error| self.key_error(step, error))?;
+        for one in evaluated {
+            // What `default` and a part both name is one thing.
+            if !components.iter().any(|known| known.label == one.component.label) {
+                components.push(one.component);
+                prepared.listings.extend(one.listing);
+            }
+        }
+        if declared.usual.parent != Parent::Ignored {
+            components.push(keys::parent(&self.snapshot(step.parent)));
+        }
+        Ok((components, prepared))
+    }
+
+    fn key_error(&self, step: &Step, error: EvalError) -> BuildError {
+        let place = Some(self.file.place(error.span));
+        BuildError::Key {
+            step: self.plan.shown[step.shown].name.clone(),
+            place,
+            advice: error.advice(),
+            source: super::boxed(error),
+        }
+    }
+
+    /// What a command writes in the place of `run`, on the same snapshot and with the same environment. Remembered
+    /// under all that it can see but the network and the clock, as the result of a RUN is.
+    fn key_command(&self, step: &Step, run: &RunStep, command: &str) -> Result<Vec<u8>, Fault> {
+        let mut argv = run.shell.clone();
+        argv.push(command.to_owned());
+        // No mounts: a key shows what it is made of, and a secret must not get there.
+        let run = RunStep { argv, mounts: Vec::new(), script: None, key: None, ..run.clone() };
+        let mut components = keys::run(&run, self.offline(&run));
+        components.extend(keys::environment(&run));
+        components.push(keys::parent(&self.snapshot(step.parent)));
+        let memo = *Key::new("KEY", components).id().as_bytes();
+        if !self.no_cache(step)
+            && let Some(output) = self.store.db().memo::<Vec<u8>>(&memo)?
+        {
+            return Ok(output);
+        }
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let mut take = |stream, bytes: &[u8]| {
+            let to: &mut Vec<u8> = if stream == Stream::Stdout { &mut output } else { &mut errors };
+            // One byte too many tells that there were too many.
+            let room = (OUTPUT_MAX_BYTES + 1).saturating_sub(to.len());
+            to.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        };
+        let (exit, _, _) = self.run_in_sandbox(step, &run, &Prepared::default(), &mut take)?;
+        let exit = match exit {
+            sandbox::Exit::Code(0) if output.len() > OUTPUT_MAX_BYTES => return Err(CommandError::TooMuch.into()),
+            sandbox::Exit::Code(0) => {
+                self.store.db().put_memo(&memo, &output)?;
+                return Ok(output);
+            }
+            sandbox::Exit::Code(code) => crate::api::Exit::Code(code),
+            sandbox::Exit::Signal(signal) => crate::api::Exit::Signal(signal),
+        };
+        let last = String::from_utf8_lossy(&errors).trim_end().lines().last().unwrap_or_default().to_owned();
+        Err(CommandError::Failed { exit, last }.into())
+    }
+
+    /// A secret's digest under a key that is the store's own, so that nobody else can try values out.
+    fn secret_digest(&self, id: &str) -> Result<Option<String>, Fault> {
+        let Some(value) = self.secret(id, false)? else { return Ok(None) };
+        let key = self.store.own_key()?;
+        Ok(Some(blake3::keyed_hash(&key, &value).to_hex().to_string()))
+    }
+}
+
+/// Whether a step's stated key says that it runs in every build.
+pub(super) fn runs_always(step: &Step) -> bool {
+    stated(step).is_some_and(|declared| declared.rhythm == Rhythm::Always)
+}
+
+/// Whether a step's stated key leaves out what is below it.
+pub(super) fn ignores_parent(step: &Step) -> bool {
+    stated(step).is_some_and(|declared| declared.usual.parent == Parent::Ignored)
+}
+
+/// Whether only the time that a step's stated key allows is over.
+pub(super) fn is_time_alone(step: &Step, why: &Why) -> bool {
+    let is_time = |label: &str| {
+        let mut parts = stated(step).into_iter().flat_map(|declared| &declared.parts);
+        parts.any(|part| matches!(part.what, What::Time(_)) && part.label == label)
+    };
+    why.dragged.is_empty() && !why.changes.is_empty() && why.changes.iter().all(|change| is_time(change.label()))
+}
+
+fn stated(step: &Step) -> Option<&Declared> {
+    match &step.kind {
+        StepKind::Run(run) => run.key.as_deref(),
+        _ => None,
+    }
+}
+
+/// The paths of contexts that a stated key reads, as patterns, each with its context's number.
+pub(super) fn context_patterns(declared: &Declared) -> Vec<(usize, String)> {
+    let mut all = Vec::new();
+    for part in &declared.parts {
+        match &part.what {
+            What::Files { place: Place::Context(id), globs } => {
+                all.extend(globs.iter().filter(|glob| !glob.negated).map(|glob| (*id, glob.text.clone())));
+            }
+            What::Absent(path) | What::Data { path, .. } | What::Lines { path, .. } => {
+                if let Place::Context(id) = path.place {
+                    all.push((id, path.path.display().to_string()));
+                }
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// The whole of a file that a key reads.
+fn whole(file: File) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > FILE_MAX_BYTES {
+        true => Err(format!("it is longer than {FILE_MAX_BYTES} bytes").into()),
+        false => Ok(bytes),
+    }
+}
+
+/// What is behind a place.
+enum Behind<'a> {
+    Snapshot(Snapshot),
+    Context(&'a BuildContext),
+}
+
+/// What one step's key can read.
+struct StepWorld<'a, 'b> {
+    steps: &'a Steps<'b>,
+    step: &'a Step,
+    run: &'a RunStep,
+}
+
+impl StepWorld<'_, '_> {
+    /// What is behind a place.
+    fn behind(&self, place: &Place) -> Behind<'_> {
+        match place {
+            Place::Snapshot => Behind::Snapshot(self.steps.snapshot(self.step.parent)),
+            Place::Step { node, .. } => Behind::Snapshot(self.steps.snapshot(*node)),
+            Place::Context(id) => Behind::Context(&self.steps.contexts[*id]),
+        }
+    }
+}
+
+impl World for StepWorld<'_, '_> {
+    fn resolve(&self, place: &Place, path: &TreePath) -> Result<TreePath, Fault> {
+        Ok(match self.behind(place) {
+            Behind::Snapshot(snapshot) => snapshot.resolve(path, true)?,
+            Behind::Context(context) => context.tree(self.steps.store)?.resolve(path)?,
+        })
+    }
+
+    fn entry(&self, place: &Place, path: &TreePath) -> Result<Option<Entry>, Fault> {
+        let snapshot = match self.behind(place) {
+            Behind::Snapshot(snapshot) => snapshot,
+            Behind::Context(context) => return Ok(context.tree(self.steps.store)?.tree.get(path).cloned()),
+        };
+        let Some(found) = snapshot.lookup(path)?.filter(|_| !path.is_root()) else { return Ok(None) };
+        let mut xattrs = found.xattrs;
+        let kind = match found.file_type {
+            Type::Dir => Kind::Dir { opaque: false },
+            Type::Symlink(target) => Kind::Symlink { target },
+            Type::File => {
+                let file: std::os::fd::OwnedFd = snapshot.open(path)?.into();
+                xattrs = stat::xattrs(&file).map_err(io::Error::from)?;
+                let (size, content) = stat::hash_file(&file, 0).map_err(io::Error::from)?;
+                Kind::File { size, content }
+            }
+            Type::Other => Kind::Fifo,
+        };
+        let (mode, uid, gid, mtime) = (found.mode, found.uid, found.gid, found.mtime);
+        Ok(Some(Entry { path: path.clone(), kind, mode, uid, gid, xattrs, mtime }))
+    }
+
+    fn below(&self, place: &Place, dir: &TreePath) -> Result<Vec<Entry>, Fault> {
+        let mut entries = match self.behind(place) {
+            Behind::Snapshot(snapshot) => snapshot.tree_below(dir)?.tree.into_entries(),
+            Behind::Context(context) => context.tree(self.steps.store)?.tree.below(dir).to_vec(),
+        };
+        entries.retain(|entry| entry.path != *dir);
+        Ok(entries)
+    }
+
+    fn read(&self, place: &Place, path: &TreePath) -> Result<Vec<u8>, Fault> {
+        whole(match self.behind(place) {
+            Behind::Snapshot(snapshot) => snapshot.open(path)?,
+            Behind::Context(context) => context.open_file(path)?,
+        })
+    }
+
+    fn secret(&self, id: &str) -> Result<Option<String>, Fault> {
+        self.steps.secret_digest(id)
+    }
+
+    fn run(&self, command: &str) -> Result<Vec<u8>, Fault> {
+        self.steps.key_command(self.step, self.run, command)
+    }
+
+    fn image(&self, name: &str, platform: &Platform) -> Result<Option<String>, Fault> {
+        let need = ImageNeed { name: name.to_owned(), platform: platform.clone(), span: Default::default() };
+        Ok(self.steps.bases.digest(&need)?)
+    }
+
+    fn http(&self, url: &str) -> Result<Option<Vec<u8>>, Fault> {
+        let remote = Http { url: url.to_owned(), file_name: ANSWER.to_owned() };
+        let source = source::Source::Http(HttpSource { remote, checksum: None, shape: Shape::File });
+        match self.steps.fetcher.fetch(&source, &|| ()) {
+            Ok(fetched) => whole(Snapshot::of([fetched.layer]).open(&TreePath::new(ANSWER))?).map(Some),
+            Err(SourceError::Status { status: 404 | 410, .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn git(&self, context: Option<usize>, what: &Git) -> Result<Option<String>, Fault> {
+        match context {
+            Some(id) => Ok(git::ask(self.steps.contexts[id].root(), what)?),
+            None => Ok(None),
+        }
+    }
+
+    fn now(&self) -> i64 {
+        super::steps::nanos_now().div_euclid(1_000_000_000)
+    }
+}
