@@ -4,9 +4,9 @@
 
 use crate::copy::select::{SourceTree, first_part};
 use crate::store::Store;
-use crate::tree::TreePath;
 use crate::tree::scan::{self, Choice, Options, Owner, ScanError};
 use crate::tree::statcache::StatCache;
+use crate::tree::{Entry, Kind, Tree, TreePath};
 use kiln_dsl::ignore::Ignore;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::collections::BTreeSet;
@@ -166,7 +166,7 @@ impl BuildContext {
             // Without it the next build reads the files again, and nothing else is lost.
             let _ = store.write_file(&place, &fresh);
         }
-        Ok(SourceTree { tree: found.tree, links: found.links, facts: found.facts })
+        Ok(SourceTree { tree: without_sockets(found.tree), links: found.links, facts: found.facts })
     }
 
     /// The stat cache of exactly this walk.
@@ -215,10 +215,23 @@ impl BuildContext {
     }
 }
 
+/// A socket of the context is an empty file, because that is what Docker's transfer of a context makes of it.
+fn without_sockets(tree: Tree) -> Tree {
+    if tree.entries().iter().all(|entry| entry.kind != Kind::Socket) {
+        return tree;
+    }
+    let empty = Kind::File { size: 0, content: blake3::hash(b"").into() };
+    let file = |entry: Entry| match entry.kind {
+        Kind::Socket => Entry { kind: empty.clone(), ..entry },
+        _ => entry,
+    };
+    Tree::new(tree.into_entries().into_iter().map(file).collect())
+}
+
 /// Whether a link at or below `part` leads outside what was read.
 fn leads_away(source: &SourceTree, part: &TreePath) -> bool {
     source.tree.below(part).iter().any(|entry| {
-        matches!(entry.kind, crate::tree::Kind::Symlink { .. })
+        matches!(entry.kind, Kind::Symlink { .. })
             && source
                 .resolve(&entry.path)
                 .is_ok_and(|real| source.tree.get(&real).is_none() && !real.is_root() && !real.starts_with(part))

@@ -138,6 +138,10 @@ impl Steps<'_> {
         let mut prepared = Prepared { source: None, selected: Vec::new(), read: None, memo: None, owner, excludes };
         let destination = TreePath::new(&copy.destination);
         let mut state = keys::destination_state(&below, &destination, true).map_err(|error| fail(error.into()))?;
+        if copy.link {
+            let parent = self.snapshot(step.parent);
+            state += &keys::directories_state(&parent, &destination).map_err(|error| fail(error.into()))?;
+        }
         let (files, names) = match self.remembered_selection(copy, &mut prepared).map_err(fail)? {
             Some(known) => known,
             None => {
@@ -264,6 +268,7 @@ impl Steps<'_> {
             self.store.put_tree(read).map_err(store_failed)?;
         }
         let below = self.below(step, copy);
+        let parent = self.snapshot(step.parent);
         let archives =
             if copy.unpack { self.archives(copy, &source, &selected).map_err(fail)? } else { HashSet::new() };
         let request = LayoutRequest {
@@ -275,6 +280,7 @@ impl Steps<'_> {
             mode: copy.chmod.as_ref(),
             excludes: prepared.excludes.as_ref(),
             below: &below,
+            directories: copy.link.then_some(&parent),
             now: mtime_now(),
             archives: &archives,
         };

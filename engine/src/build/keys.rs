@@ -125,6 +125,20 @@ pub fn destination_state(snapshot: &Snapshot, path: &TreePath, follow: bool) -> 
     Ok(text)
 }
 
+/// The directories at and above a destination whose attributes a linked copy repeats.
+pub fn directories_state(snapshot: &Snapshot, path: &TreePath) -> Result<String, LookupError> {
+    let mut text = String::new();
+    for dir in path.ancestors().iter().chain([path]).filter(|dir| !dir.is_root()) {
+        match snapshot.lookup(dir)? {
+            Some(Found { file_type: Type::Dir, mode, uid, gid, xattrs, .. }) => {
+                text += &format!("; dir {mode:o} {uid}:{gid} {xattrs:?}");
+            }
+            _ => break,
+        }
+    }
+    Ok(text)
+}
+
 /// The names below the destination that a copy meets, with their types: what would make it fail.
 pub fn collisions(
     snapshot: &Snapshot,

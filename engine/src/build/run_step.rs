@@ -102,17 +102,18 @@ pub(crate) fn account_files(snapshot: &Snapshot) -> Result<AccountFiles, LookupE
     Ok((read("etc/passwd")?, read("etc/group")?))
 }
 
-/// The owner that `--chown` or USER means for a file: a number is user and group, an unknown name is
-/// root, as in BuildKit.
+/// The owner that `--chown` or USER means for a file: a number is user and group; an unknown name, or no
+/// name, is root, as in BuildKit. `5` is 5:5 and `5:` is 5:0.
 pub(crate) fn owner_ids(spec: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> (u32, u32) {
     let (user, wanted) = spec.split_once(':').map_or((spec, None), |(user, group)| (user, Some(group)));
     let (uid, mut gid) = match user.parse::<u32>() {
         Ok(number) => (number, number),
         Err(_) => sandbox::resolve_user(user, passwd, group).map_or((0, 0), |ids| (ids.uid, ids.gid)),
     };
-    if let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) {
+    if let Some(wanted) = wanted {
         gid = match wanted.parse::<u32>() {
             Ok(number) => number,
+            Err(_) if wanted.is_empty() => 0,
             Err(_) => sandbox::resolve_user(&format!("0:{wanted}"), passwd, group).map_or(gid, |ids| ids.gid),
         };
     }
@@ -479,6 +480,7 @@ impl Steps<'_> {
             mode: None,
             excludes: None,
             below: &Snapshot::empty(),
+            directories: None,
             now: Mtime::default(),
             archives: &none,
         };
@@ -689,6 +691,8 @@ mod tests {
         assert_eq!(owner_ids("app:web", passwd, group), (5, 9));
         assert_eq!(owner_ids("7", passwd, group), (7, 7));
         assert_eq!(owner_ids("7:8", passwd, group), (7, 8));
+        assert_eq!(owner_ids("7:", passwd, group), (7, 0));
+        assert_eq!(owner_ids("7:nobody-here", passwd, group), (7, 7));
         assert_eq!(owner_ids(":web", passwd, group), (0, 9));
         assert_eq!(owner_ids("nobody-here", passwd, group), (0, 0));
     }

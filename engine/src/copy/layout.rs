@@ -32,6 +32,9 @@ pub struct LayoutRequest<'a> {
     pub excludes: Option<&'a Ignore>,
     /// The snapshot below; an empty one for `--link`.
     pub below: &'a Snapshot,
+    /// For `--link`, where the attributes of directories that are there already come from: its layer would
+    /// else give `/tmp` a new mode.
+    pub directories: Option<&'a Snapshot>,
     /// The time of directories that are made.
     pub now: Mtime,
     /// Sources that are archives to be unpacked, by their real path.
@@ -209,20 +212,30 @@ impl Painter<'_> {
                 }
             }
             let kind = Kind::Dir { opaque: false };
-            let entry = match self.lookup(&dir)? {
+            let there = match self.lookup(&dir)? {
+                None => self.repeated(&dir)?,
+                there => there,
+            };
+            let entry = match there {
                 Some(Found { file_type: Type::Dir, mode, uid, gid, mtime, xattrs }) => {
                     Entry { path: dir, kind, mode, uid, gid, xattrs, mtime }
                 }
                 Some(_) => return Err(LayoutError::DirOntoOther { path: dir }),
                 None => {
+                    // `--chown` says whose they are, but `--chmod` says nothing of them: see docs/language.md.
                     let (uid, gid) = self.request.owner.unwrap_or((0, 0));
-                    let mode = self.request.mode.and_then(Mode::octal).unwrap_or(DIR_MODE);
-                    Entry { path: dir, kind, mode, uid, gid, xattrs: Vec::new(), mtime: self.request.now }
+                    Entry { path: dir, kind, mode: DIR_MODE, uid, gid, xattrs: Vec::new(), mtime: self.request.now }
                 }
             };
             self.put(entry, Bytes::None);
         }
         Ok(())
+    }
+
+    /// The directory that a linked layer only repeats at `path`, if there is one.
+    fn repeated(&self, path: &TreePath) -> Result<Option<Found>, LayoutError> {
+        let Some(directories) = self.request.directories else { return Ok(None) };
+        Ok(directories.lookup(path)?.filter(|found| found.file_type == Type::Dir))
     }
 
     fn copy(&mut self, number: usize, selected: &Selected, mut destination: TreePath) -> Result<(), LayoutError> {
@@ -262,7 +275,11 @@ impl Painter<'_> {
                 }
             },
             Kind::File { .. } | Kind::Hardlink { .. } => {
-                let at = self.put_file(placed, Bytes::Source(entry.path.clone()))?;
+                let bytes = match entry.kind {
+                    Kind::File { size: 0, .. } => Bytes::None,
+                    _ => Bytes::Source(entry.path.clone()),
+                };
+                let at = self.put_file(placed, bytes)?;
                 if let Some(file) = self.request.source.links.get(&entry.path) {
                     self.linked.entry((number, *file)).or_default().push(at);
                 }
@@ -329,5 +346,47 @@ impl Painter<'_> {
         }
         let (entries, bytes) = both.into_iter().unzip();
         Layout { entries, bytes, unpack: self.unpack }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str, kind: Kind, mode: u32) -> Entry {
+        let mtime = Mtime::default();
+        Entry { path: TreePath::new(path), kind, mode, uid: 0, gid: 0, xattrs: Vec::new(), mtime }
+    }
+
+    #[test]
+    fn directories_that_a_copy_makes_have_the_owner_but_not_the_mode_that_is_asked_for() {
+        let file = Kind::File { size: 0, content: blake3::hash(b"").into() };
+        let dir = Kind::Dir { opaque: false };
+        let tree = crate::tree::Tree::new(vec![entry("d", dir, 0o750), entry("d/f", file, 0o640)]);
+        let source = SourceTree { tree, ..SourceTree::default() };
+        let selected = source.select(&["d".to_owned()]).expect("there");
+        let mode = Mode::parse("600").expect("a mode");
+        let request = LayoutRequest {
+            source: &source,
+            selected: &selected,
+            inline: &[],
+            destination: "/p/q",
+            owner: Some((5, 6)),
+            mode: Some(&mode),
+            excludes: None,
+            below: &Snapshot::empty(),
+            directories: None,
+            now: Mtime::default(),
+            archives: &HashSet::new(),
+        };
+        let layout = layout(&request).expect("it fits");
+        let shown: Vec<String> = layout
+            .entries
+            .iter()
+            .map(|entry| format!("{} {:o} {}:{}", entry.path.display(), entry.mode, entry.uid, entry.gid))
+            .collect();
+        assert_eq!(shown, ["p 755 5:6", "p/q 755 5:6", "p/q/f 600 5:6"]);
+        // An empty file has nothing to be read.
+        assert!(layout.bytes.iter().all(|bytes| *bytes == Bytes::None));
     }
 }

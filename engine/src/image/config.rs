@@ -3,8 +3,8 @@
 //! Written as BuildKit writes it, so that the same build has the same image id: the outer keys sorted,
 //! those of `config` in the order of the specification, Go's escapes in strings. Format:
 //! <https://github.com/opencontainers/image-spec/blob/main/config.md> and Docker's additions
-//! (`Healthcheck`, `OnBuild`, `Shell`). Keys that are not known are kept, but not those in which Docker's
-//! first builder described itself. Knows nothing of instructions.
+//! (`Healthcheck`, `OnBuild`, `Shell`). Of a base's other keys an image inherits what BuildKit lets it
+//! inherit. Knows nothing of instructions.
 
 mod json;
 
@@ -179,12 +179,9 @@ impl Default for RootFs {
     }
 }
 
-/// Keys with which Docker's first builder described the build of the base image itself.
-const LEGACY_KEYS: [&str; 7] = ["container", "container_config", "docker_version", "id", "parent", "throwaway", "Size"];
-
-/// The same in `config`: states of a container, not of an image.
-const LEGACY_RUN_KEYS: [&str; 9] =
-    ["Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce", "Image"];
+/// Keys of a base's configuration that an image made from it has too, beside those with a field of their own.
+/// All others tell of how the base itself was built or imported, and BuildKit drops them.
+const INHERITED_KEYS: [&str; 2] = ["os.version", "os.features"];
 
 impl ImageConfig {
     /// What a stage FROM scratch begins with.
@@ -203,8 +200,8 @@ impl ImageConfig {
     /// Reads an image's configuration, for a stage to begin with: PATH is set where the image sets none.
     pub fn read_base(json: &[u8]) -> serde_json::Result<Self> {
         let mut image: ImageConfig = serde_json::from_slice(json)?;
-        image.other.retain(|key, _| !LEGACY_KEYS.contains(&key.as_str()));
-        image.config.other.retain(|key, _| !LEGACY_RUN_KEYS.contains(&key.as_str()));
+        image.other.retain(|key, _| INHERITED_KEYS.contains(&key.as_str()));
+        image.config.other.clear();
         if !image.config.env.iter().any(|pair| pair.starts_with("PATH=")) {
             image.config.env.push(DEFAULT_PATH.to_owned());
         }

@@ -1,8 +1,8 @@
 //! The `created_by` text of each instruction, as BuildKit writes it: much of it is Go's `fmt` of its own
 //! structures, quotes and maps included.
 //!
-//! ONBUILD and FROM leave no entry. All values are those after expansion, but ARG's, which shows the
-//! default as written and not what the build gave. Knows nothing of the Dockerfile's own types.
+//! ONBUILD and FROM leave no entry. All values are those after expansion; ARG shows the default and not
+//! what the build gave. Knows nothing of the Dockerfile's own types.
 
 use super::config::Healthcheck;
 use std::fmt::Write as _;

@@ -158,7 +158,11 @@ impl Planner<'_> {
             }
             Command::Expose(words) => self.expose(words, state),
             Command::Volume(paths) => {
-                let paths: Vec<String> = paths.iter().map(|path| self.word(path, state)).collect();
+                let words = paths;
+                let paths: Vec<String> = words.iter().map(|path| self.word(path, state)).collect();
+                for (word, _) in words.iter().zip(&paths).filter(|(_, path)| path.is_empty()) {
+                    self.error("BlankVolume", word, "a volume cannot be an empty path");
+                }
                 state.config.config.volumes.extend(paths.iter().cloned());
                 let text = history::volume(&paths);
                 state.commit(text.clone(), None);
@@ -198,19 +202,18 @@ impl Planner<'_> {
     }
 
     fn arg(&mut self, declarations: &[ast::ArgDecl], state: &mut StageState) -> String {
-        let mut texts = Vec::with_capacity(declarations.len());
-        for declaration in declarations {
-            let name = &declaration.name.value;
-            let value = match (self.options.build_arg(name), &declaration.default) {
-                (Some(given), _) => Some(given.to_owned()),
-                (None, Some(default)) => Some(self.word(default, state)),
-                (None, None) => self.globals.get(name).map(str::to_owned),
-            };
+        // All defaults see the values from before the instruction, and the history shows them whatever the
+        // build gave.
+        let texts: Vec<(String, Option<String>)> = declarations
+            .iter()
+            .map(|one| (one.name.value.clone(), one.default.as_ref().map(|default| self.word(default, state))))
+            .collect();
+        for (name, default) in &texts {
+            let given = self.options.build_arg(name).map(str::to_owned).or_else(|| default.clone());
+            let value = given.or_else(|| self.globals.get(name).map(str::to_owned));
             if let Some(value) = &value {
                 state.scope.set(name, value.clone());
             }
-            // The history shows the default as written, whatever the build gave.
-            texts.push((name.clone(), declaration.default.as_ref().map(|default| default.value.clone())));
             state.args.push((name.clone(), value));
         }
         let text = history::arg(&texts);
@@ -241,10 +244,11 @@ impl Planner<'_> {
     }
 
     fn workdir(&mut self, path: &Word, stage: &StageText<'_>, state: &mut StageState) -> String {
-        let path = self.word(path, state);
-        let path = join(state.workdir(), &path, false);
-        state.config.config.working_dir = path.clone();
-        let text = history::workdir(&path);
+        let written = self.word(path, state);
+        let path = join(state.workdir(), &written, false);
+        // The configuration has an absolute path as it is written.
+        state.config.config.working_dir = if written.starts_with('/') { written } else { path.clone() };
+        let text = history::workdir(&state.config.config.working_dir);
         let node = (path != "/").then(|| {
             let user = state.config.config.user.clone();
             self.add(StepKind::Workdir(WorkdirStep { path, user }), Vec::new(), stage, state)
@@ -545,7 +549,7 @@ impl Planner<'_> {
             env: state.scope.pairs().to_vec(),
             args: declared,
             proxies,
-            workdir: state.workdir().to_owned(),
+            workdir: join("/", state.workdir(), false),
             user: state.config.config.user.clone(),
             mounts,
             script,

@@ -374,3 +374,6 @@ impl Planner<'_> {
 fn scratch(platform: &Platform) -> ImageConfig {
     ImageConfig::scratch(&platform.arch, &platform.os, platform.variant.as_deref().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,8 @@ impl StageState {
 
     /// A stage made from this one.
     pub fn inherited(&self) -> Self {
-        StageState { cmd_set: false, inherits: true, ordinal: 0, ..self.clone() }
+        // Its ARGs stay variables, but the history of this stage's RUNs lists only its own.
+        StageState { cmd_set: false, inherits: true, ordinal: 0, args: Vec::new(), ..self.clone() }
     }
 
     /// The working directory.
