@@ -2,6 +2,7 @@
 //!
 //! Everything here drives the program from outside, as its users do. Knows nothing of the engine's inside.
 
+pub mod conformance;
 pub mod program;
 pub mod project;
 pub mod skip;

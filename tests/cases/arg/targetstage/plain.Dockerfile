@@ -1,0 +1,3 @@
+FROM busybox AS mine
+ARG TARGETSTAGE=mine
+RUN echo "<$TARGETSTAGE>" >/1

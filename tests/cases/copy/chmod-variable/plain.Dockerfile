@@ -1,0 +1,2 @@
+FROM busybox
+COPY --chmod=600 a.txt /1

@@ -1,0 +1,3 @@
+FROM busybox
+RUN mkdir /real
+COPY a.txt /link/x
