@@ -364,7 +364,7 @@ mod tests {
         let dir = Kind::Dir { opaque: false };
         let tree = crate::tree::Tree::new(vec![entry("d", dir, 0o750), entry("d/f", file, 0o640)]);
         let source = SourceTree { tree, ..SourceTree::default() };
-        let selected = source.select(&["d".to_owned()]).expect("there");
+        let selected = source.select(&["d".to_owned()], crate::copy::select::Matching::Patterns).expect("there");
         let mode = Mode::parse("600").expect("a mode");
         let request = LayoutRequest {
             source: &source,

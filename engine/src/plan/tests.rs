@@ -6,14 +6,8 @@ use super::*;
 fn target(text: &str, build_args: &[(&str, &str)]) -> Result<Target, Vec<String>> {
     let document = kiln_dsl::parser::parse(text).document;
     let platform = Platform::parse("linux/amd64").expect("a platform");
-    let options = Options {
-        target: None,
-        build_args: build_args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        labels: Vec::new(),
-        platform: platform.clone(),
-        build_platform: platform,
-        offline: false,
-    };
+    let build_args = build_args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let options = Options { build_args, ..Options::new(platform) };
     match plan(&document, &options, &Images::new()) {
         Ok(Planned::Plan(plan, _)) => Ok(plan.target),
         Err(PlanError::Findings(findings)) => Err(findings.into_iter().map(|one| one.message).collect()),
