@@ -72,7 +72,7 @@ mod tests {
         let cancel = catch_interrupts().unwrap();
         assert!(!cancel.is_cancelled());
         // SAFETY: the signal is caught, and `raise` has no other precondition.
-        assert_eq!(unsafe { libc::raise(libc::SIGHUP) }, 0);
+        assert_eq!(unsafe { libc::raise(libc::SIGTERM) }, 0);
         assert!(cancel.is_cancelled());
     }
 
