@@ -56,6 +56,8 @@ variables! {
     NO_PROXY
     /// The directory of `config.json` with the credentials for registries; `$HOME/.docker` unless set.
     DOCKER_CONFIG
+    /// The socket of the ssh agent that `--ssh default` lends.
+    SSH_AUTH_SOCK
     /// Seconds since 1970 that stand for every time in the image, so that two builds give the same image id.
     SOURCE_DATE_EPOCH
     /// If set to anything but the empty text, nothing is coloured.

@@ -11,7 +11,7 @@ mod image;
 mod upkeep;
 
 pub use crate::cancel::Cancel;
-pub use build::{Context, Entitlement, HostEntry, NetworkMode, Outcome, Request, Secret, SecretSource};
+pub use build::{Context, Entitlement, HostEntry, NetworkMode, Outcome, Request, Secret, SecretSource, Ssh, SshSource};
 pub use check::{CheckReport, CheckRequest};
 pub use error::{BuildError, Exit, ManageError, Place};
 pub use export::{Algorithm, Compression, Destination, Output};

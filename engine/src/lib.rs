@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod api;
 pub mod build;
 pub mod cancel;

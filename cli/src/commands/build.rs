@@ -76,6 +76,9 @@ pub struct Args {
     /// A secret for `RUN --mount=type=secret`: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE` (repeatable)
     #[arg(long = "secret", value_name = "SECRET")]
     secrets: Vec<String>,
+    /// An ssh agent for `RUN --mount=type=ssh` and for git: `default`, or `ID=SOCKET`, or `ID=KEY[,KEY…]` (repeatable)
+    #[arg(long = "ssh", value_name = "AGENT")]
+    ssh: Vec<String>,
     /// What RUN steps may do beyond the usual if they ask for it: network.host, security.insecure (repeatable)
     #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
     allow: Vec<String>,

@@ -41,6 +41,8 @@ pub struct Request {
     pub platforms: Vec<String>,
     /// What `RUN --mount=type=secret` may name, each id once.
     pub secrets: Vec<Secret>,
+    /// What `RUN --mount=type=ssh` may name, each id once.
+    pub ssh: Vec<Ssh>,
     /// What RUN steps may do beyond the usual, if they ask for it.
     pub allow: Vec<Entitlement>,
     /// Lines for `/etc/hosts` of RUN steps.
@@ -75,6 +77,7 @@ impl Request {
             pull: false,
             platforms: Vec::new(),
             secrets: Vec::new(),
+            ssh: Vec::new(),
             allow: Vec::new(),
             add_hosts: Vec::new(),
             shm_size: None,
@@ -130,6 +133,24 @@ pub enum SecretSource {
     File(PathBuf),
     /// The value of a variable of kiln's own environment.
     Env(String),
+}
+
+/// An ssh agent that steps may be lent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ssh {
+    /// The name that a mount uses; `default` where it names none.
+    pub id: String,
+    /// Who answers.
+    pub source: SshSource,
+}
+
+/// Who signs for a step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SshSource {
+    /// The agent behind this socket, relative to the working directory.
+    Socket(PathBuf),
+    /// These private keys, without passphrases; an `ssh-agent` of the build's own holds them.
+    Keys(Vec<PathBuf>),
 }
 
 /// One name and its address.

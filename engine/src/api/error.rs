@@ -170,6 +170,16 @@ pub enum BuildError {
         /// The secret's name.
         id: String,
     },
+    /// A step needs an ssh agent that was not given.
+    #[error("{step} needs the ssh agent {id:?}, which was not given")]
+    MissingAgent {
+        /// The step as it was announced.
+        step: String,
+        /// The mount that names it.
+        place: Option<Box<Place>>,
+        /// The agent's name.
+        id: String,
+    },
     /// A step could not be run or its result not be kept, for a reason outside its command.
     #[error("{step} could not be run")]
     Step {
@@ -269,6 +279,9 @@ impl BuildError {
             BuildError::StepFailed { exit: Exit::Signal(9), .. } => {
                 Some("SIGKILL often means that memory ran out".into())
             }
+            BuildError::MissingAgent { id, .. } => {
+                Some(format!("give it with --ssh {id}, or as a key with --ssh {id}=FILE"))
+            }
             BuildError::MissingSource { excluded: Some(rule), .. } => {
                 let (file, pattern) = rule.as_ref();
                 Some(format!("it is there, but {file} excludes it with the pattern {pattern:?}"))
@@ -297,6 +310,7 @@ impl BuildError {
             BuildError::StepFailed { .. } => "StepFailed",
             BuildError::MissingSource { .. } => "MissingSource",
             BuildError::MissingSecret { .. } => "MissingSecret",
+            BuildError::MissingAgent { .. } => "MissingAgent",
             BuildError::Step { .. } => "Step",
             BuildError::Fetch { .. } => "Fetch",
             BuildError::Key { .. } => "Key",
@@ -314,6 +328,7 @@ impl BuildError {
             BuildError::StepFailed { place, .. }
             | BuildError::MissingSource { place, .. }
             | BuildError::MissingSecret { place, .. }
+            | BuildError::MissingAgent { place, .. }
             | BuildError::Step { place, .. }
             | BuildError::Fetch { place, .. }
             | BuildError::Key { place, .. }

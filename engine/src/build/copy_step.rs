@@ -191,7 +191,7 @@ impl Steps<'_> {
     }
 
     /// The files that a COPY may read.
-    fn source_tree(&self, copy: &CopyStep) -> Result<Arc<SourceTree>, CopyError> {
+    pub(super) fn source_tree(&self, copy: &CopyStep) -> Result<Arc<SourceTree>, CopyError> {
         match &copy.origin {
             Origin::Context(_) if copy.sources.is_empty() => Ok(Arc::new(SourceTree::default())),
             Origin::Context(id) => Ok(self.context(*id).tree(self.store)?),
@@ -317,14 +317,14 @@ impl Steps<'_> {
     }
 
     /// The snapshot that a COPY reads, where it reads one.
-    fn origin_snapshot(&self, copy: &CopyStep) -> Snapshot {
+    pub(super) fn origin_snapshot(&self, copy: &CopyStep) -> Snapshot {
         match &copy.origin {
             Origin::Step { node, .. } => self.snapshot(*node),
             Origin::Context(_) => Snapshot::empty(),
         }
     }
 
-    fn open_source(&self, copy: &CopyStep, snapshot: &Snapshot, path: &TreePath) -> io::Result<File> {
+    pub(super) fn open_source(&self, copy: &CopyStep, snapshot: &Snapshot, path: &TreePath) -> io::Result<File> {
         match copy.origin {
             Origin::Context(id) => self.context(id).open_file(path),
             Origin::Step { .. } => snapshot.open(path),

@@ -5,6 +5,7 @@
 
 use super::context::BuildContext;
 use super::run_step::Prepared;
+use super::secrets::Secrets;
 use super::steps::Steps;
 use super::{git, keys};
 use crate::api::BuildError;
@@ -23,6 +24,7 @@ use kiln_dsl::platform::Platform;
 use kiln_dsl::remote::Http;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::sync::OnceLock;
 
 /// What a key's command may write to standard output; a key is no place for more.
 const OUTPUT_MAX_BYTES: usize = 1 << 20;
@@ -111,7 +113,8 @@ impl Steps<'_> {
             let room = (OUTPUT_MAX_BYTES + 1).saturating_sub(to.len());
             to.extend_from_slice(&bytes[..bytes.len().min(room)]);
         };
-        let (exit, _, _) = self.run_in_sandbox(step, &run, &Prepared::default(), &mut take)?;
+        let secrets = OnceLock::<Secrets>::new();
+        let (exit, _, _) = self.run_in_sandbox(step, &run, &Prepared::default(), &secrets, &mut take)?;
         let exit = match exit {
             sandbox::Exit::Code(0) if output.len() > OUTPUT_MAX_BYTES => return Err(CommandError::TooMuch.into()),
             sandbox::Exit::Code(0) => {
@@ -122,12 +125,13 @@ impl Steps<'_> {
             sandbox::Exit::Signal(signal) => crate::api::Exit::Signal(signal),
         };
         let last = String::from_utf8_lossy(&errors).trim_end().lines().last().unwrap_or_default().to_owned();
+        let last = secrets.get().map_or(last.clone(), |secrets| secrets.hidden_in(last));
         Err(CommandError::Failed { exit, last }.into())
     }
 
     /// A secret's digest under a key that is the store's own, so that nobody else can try values out.
     fn secret_digest(&self, id: &str) -> Result<Option<String>, Fault> {
-        let Some(value) = self.secret(id, false)? else { return Ok(None) };
+        let Some(value) = self.secret(id)? else { return Ok(None) };
         let key = self.store.own_key()?;
         Ok(Some(blake3::keyed_hash(&key, &value).to_hex().to_string()))
     }

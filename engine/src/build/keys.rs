@@ -8,6 +8,7 @@ use crate::key::{Component, Value};
 use crate::plan::{Base, CopyStep, RunStep, WorkdirStep};
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
 use crate::tree::{Tree, TreePath};
+use kiln_dsl::mount::{MountKind, Sharing};
 
 /// The key's part that says which layers are below.
 pub fn parent(snapshot: &Snapshot) -> Component {
@@ -43,8 +44,9 @@ pub fn run(step: &RunStep, offline: bool) -> Vec<Component> {
     all.push(Component::text("the security mode", if step.insecure { "insecure" } else { "sandbox" }));
     for mount in &step.mounts {
         let mut told = mount.mount.clone();
-        // Which cache is meant is no property of the result; where it appears is.
-        told.id = None;
+        // Which cache is meant and who else uses it is no property of the result; where it appears is.
+        told.id = told.id.filter(|_| told.kind != MountKind::Cache);
+        told.sharing = Sharing::default();
         all.push(Component::text(format!("the mount {}", mount.target), format!("{told:?}")));
     }
     all

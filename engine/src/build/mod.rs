@@ -4,9 +4,11 @@
 //! plan is made (asking [`bases`] for images it lacks), [`steps`] settles and runs the graph, and
 //! [`finish`] makes the image. Events leave as they happen; nothing is printed.
 
+mod agents;
 mod baseline;
 mod bases;
 mod book;
+mod cache_mount;
 mod context;
 mod copy_step;
 mod declared;
@@ -16,6 +18,7 @@ mod host;
 mod keys;
 mod record;
 mod run_step;
+mod secrets;
 mod sources;
 mod steps;
 mod why;
@@ -67,7 +70,8 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
     let contexts = [open_context(root, &path)?];
     tell_findings(&parsed, &options, &images, &contexts[0], &file, sink)?;
     let secrets = |id: &str| sources::secret(request, id);
-    let fetcher = sources::fetcher(request, &store, &secrets, cancel);
+    let agents = agents::Agents::new(request);
+    let fetcher = sources::fetcher(request, &store, &secrets, &agents, cancel);
     let begun = record::Begun::new(started, baseline::project(root, &path));
     let baseline = baseline::Baseline::load(&store, begun.project, request, &plan, &file);
     let book = book::Book::new(&plan, &file, sink);
@@ -82,6 +86,7 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
         contexts: &contexts,
         bases: &bases,
         fetcher: &fetcher,
+        agents: &agents,
         book: &book,
         baseline: &baseline,
         begun: &begun,

@@ -6,8 +6,10 @@
 use super::context::BuildContext;
 use super::copy_step;
 use super::keys;
+use super::secrets::Secrets;
 use super::steps::Steps;
-use crate::api::{BuildError, Exit, NetworkMode, SecretSource};
+use crate::agent::{Loan, SOCKET_NAME};
+use crate::api::{BuildError, Exit, NetworkMode};
 use crate::copy::layout::{self, LayoutRequest};
 use crate::copy::select::Matching;
 use crate::copy::write;
@@ -19,17 +21,17 @@ use crate::sandbox::{
     UserError,
 };
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
-use crate::store::{Layer, Staged, StoreError, Used};
+use crate::store::{Layer, Staged, StoreError};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, upper};
-use kiln_dsl::mount::{MountKind, Sharing};
-use rustix::fs::FlockOperation;
-use std::collections::HashSet;
+use kiln_dsl::mount::MountKind;
+use kiln_dsl::span::Span;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The host name that steps see, as BuildKit's do, so that nothing of the machine gets into an image.
 const HOSTNAME: &str = "buildkitsandbox";
@@ -39,6 +41,9 @@ const ACCOUNT_FILE_MAX_BYTES: u64 = 10 << 20;
 
 /// Size of /dev/shm where nothing else is asked for, as in Docker.
 const SHM_BYTES: u64 = 64 << 20;
+
+/// Where ssh finds its agent.
+const AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 
 /// A RUN whose key is known.
 #[derive(Default)]
@@ -86,9 +91,27 @@ pub(crate) enum RunError {
         #[source]
         source: io::Error,
     },
+    #[error("the secret {id:?} was not given")]
+    MissingSecret { id: String, span: Span },
+    #[error("the ssh agent {id:?} was not given")]
+    MissingAgent { id: String, span: Span },
+    #[error("the ssh agent {id:?} cannot be used")]
+    Agent {
+        id: String,
+        #[source]
+        source: crate::agent::AgentError,
+    },
+    #[error(transparent)]
+    Copy(#[from] Box<copy_step::CopyError>),
 }
 
-fn io_failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
+impl From<copy_step::CopyError> for RunError {
+    fn from(error: copy_step::CopyError) -> Self {
+        RunError::Copy(Box::new(error))
+    }
+}
+
+pub(super) fn io_failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunError {
     let path = path.to_path_buf();
     move |source| RunError::Io { action, path, source }
 }
@@ -122,11 +145,15 @@ pub(crate) fn owner_ids(spec: &str, passwd: Option<&[u8]>, group: Option<&[u8]>)
 
 /// What has to live until the command has ended.
 #[derive(Default)]
-struct Held {
+pub(super) struct Held {
+    /// Agents that are lent; they end before their directories go.
+    loans: Vec<Loan>,
     /// Directories that are thrown away afterwards.
     _discarded: Vec<Staged>,
     /// Locks of cache mounts.
-    _locks: Vec<OwnedFd>,
+    pub(super) locks: Vec<OwnedFd>,
+    /// Values of secrets that the command was given.
+    secrets: Secrets,
     /// Overlays over the host's own directories: name and upper directory.
     host_uppers: Vec<(String, PathBuf)>,
 }
@@ -199,14 +226,30 @@ impl Steps<'_> {
             // What the next build compares with.
             self.store.put_tree(listing).map_err(|error| super::store_error(&self.request.store, error))?;
         }
-        let mut lines = Lines::new(|stream, text| self.sink.emit(Event::StepLog { step: step.shown, stream, text }));
-        let outcome = self.run_in_sandbox(step, run, prepared, &mut |stream, bytes| lines.push(stream, bytes));
+        let secrets = OnceLock::<Secrets>::new();
+        let mut lines = Lines::new(|stream, text| {
+            let text = match secrets.get() {
+                Some(secrets) => secrets.hidden_in(text),
+                None => text,
+            };
+            self.sink.emit(Event::StepLog { step: step.shown, stream, text });
+        });
+        let mut take = |stream, bytes: &[u8]| lines.push(stream, bytes);
+        let outcome = self.run_in_sandbox(step, run, prepared, &secrets, &mut take);
         if outcome.is_ok() {
             lines.finish();
         }
         let (exit, tree, staged) = match outcome {
             Ok(parts) => parts,
             Err(RunError::Sandbox(sandbox::Error::Cancelled)) => return Err(BuildError::Cancelled),
+            Err(RunError::MissingSecret { id, span }) => {
+                let (step, place) = (shown.name.clone(), Some(self.file.place(span)));
+                return Err(BuildError::MissingSecret { step, place, id });
+            }
+            Err(RunError::MissingAgent { id, span }) => {
+                let (step, place) = (shown.name.clone(), Some(self.file.place(span)));
+                return Err(BuildError::MissingAgent { step, place, id });
+            }
             Err(error) => return Err(self.step_error(step, error)),
         };
         let exit = match exit {
@@ -217,12 +260,14 @@ impl Steps<'_> {
         Err(BuildError::StepFailed { step: shown.name.clone(), place: Some(self.file.place(shown.span)), exit })
     }
 
-    /// Runs the command, handing on what it writes; gives how it ended, and its layer where it ended well.
+    /// Runs the command, handing on what it writes; gives how it ended, and its layer where it ended well. `secrets`
+    /// is set to those that it gets, before it begins.
     pub(super) fn run_in_sandbox(
         &self,
         step: &Step,
         run: &RunStep,
         prepared: &Prepared,
+        secrets: &OnceLock<Secrets>,
         output: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<(sandbox::Exit, Tree, Staged), RunError> {
         let snapshot = self.snapshot(step.parent);
@@ -244,8 +289,9 @@ impl Steps<'_> {
             env.push(("HOME".into(), std::os::unix::ffi::OsStringExt::from_vec(home)));
         }
         let mut mounts = self.host_mounts(&snapshot, &mut held)?;
-        for (index, mount) in run.mounts.iter().enumerate() {
-            mounts.extend(self.mount(mount, index, prepared, &mut env, &mut held)?);
+        let caches = self.caches(run, &mut held)?;
+        for mount in &run.mounts {
+            mounts.extend(self.mount(mount, &caches, prepared, &mut env, &mut held)?);
         }
         if let Some((name, content)) = &run.script {
             mounts.push(self.script(name, content, &mut held)?);
@@ -285,6 +331,7 @@ impl Steps<'_> {
             extra_hosts: self.request.add_hosts.iter().map(|host| (host.name.clone(), host.address)).collect(),
             shm_size: self.request.shm_size.unwrap_or(SHM_BYTES),
         };
+        let _ = secrets.set(std::mem::take(&mut held.secrets));
         let exit = sandbox::run(&spec, output, self.cancel)?;
         if exit != sandbox::Exit::Code(0) {
             return Ok((exit, Tree::default(), staged));
@@ -331,7 +378,7 @@ impl Steps<'_> {
     fn mount(
         &self,
         mount: &RunMount,
-        index: usize,
+        caches: &BTreeMap<String, PathBuf>,
         prepared: &Prepared,
         env: &mut Vec<(OsString, OsString)>,
         held: &mut Held,
@@ -350,7 +397,11 @@ impl Steps<'_> {
                 Mount { target, source, read_only: spec.is_read_only(), is_dir }
             }
             MountKind::Cache => {
-                let source = MountSource::Bind { root: self.cache_dir(mount, index, held)?, subpath: PathBuf::new() };
+                let root = caches.get(&mount.target).cloned().expect("every cache mount was given its directory");
+                // What is shown of a cache that began with nothing is a directory that a command made in it.
+                let subpath = spec.source.as_deref().filter(|_| mount.origin.is_none()).unwrap_or_default();
+                let subpath = PathBuf::from(subpath.trim_start_matches('/'));
+                let source = MountSource::Bind { root, subpath };
                 Mount { target, source, read_only: spec.is_read_only(), is_dir: true }
             }
             MountKind::Tmpfs => {
@@ -358,9 +409,19 @@ impl Steps<'_> {
                 Mount { target, source, read_only: false, is_dir: true }
             }
             MountKind::Secret => {
-                let id = spec.id.clone().or_else(|| spec.source.clone()).unwrap_or_default();
-                let Some(value) = self.secret(&id, spec.required)? else { return Ok(None) };
+                let id = spec.id.clone().or_else(|| spec.source.clone());
+                // A target alone names the secret by its last part.
+                let id = id.or_else(|| Some(spec.target.as_ref()?.rsplit('/').next()?.to_owned())).unwrap_or_default();
+                let Some(value) = self.secret(&id)? else {
+                    return if spec.required {
+                        Err(RunError::MissingSecret { id, span: mount.span })
+                    } else {
+                        Ok(None)
+                    };
+                };
+                held.secrets.add(&value);
                 if let Some(name) = &spec.env {
+                    let name = if name.is_empty() { &id } else { name };
                     env.retain(|(other, _)| other.as_os_str() != name.as_str());
                     env.push((name.into(), std::os::unix::ffi::OsStringExt::from_vec(value.clone())));
                     if spec.target.is_none() {
@@ -372,28 +433,34 @@ impl Steps<'_> {
                     MountSource::File { content: SecretBytes::new(value), mode: spec.mode.unwrap_or(0o400), uid, gid };
                 Mount { target, source, read_only: true, is_dir: false }
             }
-            // The plan refuses them.
-            MountKind::Ssh => return Ok(None),
+            MountKind::Ssh => {
+                if !env.iter().any(|(name, _)| name == AUTH_SOCK) {
+                    env.push((AUTH_SOCK.into(), target.clone().into()));
+                }
+                let id = spec.id.as_deref().unwrap_or("default");
+                let Some(agent) =
+                    self.agents.socket(id).map_err(|source| RunError::Agent { id: id.to_owned(), source })?
+                else {
+                    let id = id.to_owned();
+                    return if spec.required { Err(RunError::MissingAgent { id, span: mount.span }) } else { Ok(None) };
+                };
+                let place = self.store.stage()?;
+                let owner = (spec.uid.unwrap_or(0), spec.gid.unwrap_or(0));
+                let loan = Loan::start(&agent, place.path(), spec.mode.unwrap_or(0o600), owner)
+                    .map_err(io_failed("failed to reach the ssh agent at", &agent))?;
+                let source =
+                    MountSource::Bind { root: place.path().to_path_buf(), subpath: PathBuf::from(SOCKET_NAME) };
+                held.loans.push(loan);
+                held._discarded.push(place);
+                Mount { target, source, read_only: false, is_dir: false }
+            }
         }))
     }
 
-    pub(super) fn secret(&self, id: &str, required: bool) -> Result<Option<Vec<u8>>, RunError> {
-        let missing =
-            || RunError::Secret { id: id.to_owned(), source: io::Error::other("it was not given with --secret") };
-        let Some(secret) = self.request.secrets.iter().find(|secret| secret.id == id) else {
-            return if required { Err(missing()) } else { Ok(None) };
-        };
-        match &secret.source {
-            SecretSource::File(path) => {
-                let failed = |source| RunError::Secret { id: id.to_owned(), source };
-                fs::read(path).map(Some).map_err(failed)
-            }
-            SecretSource::Env(name) => match std::env::var_os(name) {
-                Some(value) => Ok(Some(std::os::unix::ffi::OsStringExt::into_vec(value))),
-                None if required => Err(missing()),
-                None => Ok(None),
-            },
-        }
+    /// The value of a secret, if the build was given it.
+    pub(super) fn secret(&self, id: &str) -> Result<Option<Vec<u8>>, RunError> {
+        let failed = |source| RunError::Secret { id: id.to_owned(), source };
+        super::sources::secret(self.request, id).map_err(failed)
     }
 
     fn bind_from_stage(
@@ -515,51 +582,6 @@ impl Steps<'_> {
         Ok(self.store.commit_layer(&tree, staged, &[])?)
     }
 
-    /// The directory of a cache mount, locked as it asks for.
-    fn cache_dir(&self, mount: &RunMount, index: usize, held: &mut Held) -> Result<PathBuf, RunError> {
-        let spec = &mount.mount;
-        let id = spec.id.clone().unwrap_or_else(|| mount.target.clone());
-        let (mode, uid, gid) = (spec.mode.unwrap_or(0o755), spec.uid.unwrap_or(0), spec.gid.unwrap_or(0));
-        let mut hasher = blake3::Hasher::new_derive_key("kiln cache mount v1");
-        hasher.update(id.as_bytes());
-        // Another owner or mode is another cache, as in BuildKit: its files would not be usable.
-        hasher.update(format!("\0{mode:o} {uid}:{gid}").as_bytes());
-        let digest = hasher.finalize();
-        self.store.pin(digest.as_bytes())?;
-        self.store.db().mark_used(Used::Cache(*digest.as_bytes()))?;
-        let name = digest.to_hex().to_string();
-        // A private cache that is in use gets a second copy; more than this many are never used at once.
-        const MOST_COPIES: usize = 1024;
-        let copies = if spec.sharing == Sharing::Private { MOST_COPIES } else { 1 };
-        for copy in 0..copies {
-            let path =
-                self.store.directory("caches").join(if copy == 0 { name.clone() } else { format!("{name}.{copy}") });
-            make_cache(&path, mode, uid, gid)?;
-            if spec.sharing == Sharing::Shared {
-                return Ok(path);
-            }
-            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-            let lock = rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
-                .map_err(|errno| io_failed("failed to open", &path)(errno.into()))?;
-            // The lock ends with the process that holds it, however it ends.
-            let operation = match spec.sharing {
-                Sharing::Private => FlockOperation::NonBlockingLockExclusive,
-                _ => FlockOperation::LockExclusive,
-            };
-            match rustix::fs::flock(&lock, operation) {
-                Ok(()) => {
-                    held._locks.push(lock);
-                    return Ok(path);
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) => {}
-                Err(errno) => return Err(io_failed("failed to lock", &path)(errno.into())),
-            }
-        }
-        let _ = index;
-        let path = self.store.directory("caches").join(name);
-        Err(io_failed("too many users of the private cache", &path)(io::ErrorKind::ResourceBusy.into()))
-    }
-
     /// The script of a heredoc with `#!`, below `/dev/pipes`.
     fn script(&self, name: &str, content: &str, held: &mut Held) -> Result<Mount, RunError> {
         use std::os::unix::fs::PermissionsExt as _;
@@ -576,19 +598,6 @@ impl Steps<'_> {
             read_only: true,
             is_dir: true,
         })
-    }
-}
-
-fn make_cache(path: &Path, mode: u32, uid: u32, gid: u32) -> Result<(), RunError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    match fs::create_dir(path) {
-        Ok(()) => {
-            std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(io_failed("failed to give away", path))?;
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))
-                .map_err(io_failed("failed to set the mode of", path))
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(io_failed("failed to make", path)(error)),
     }
 }
 

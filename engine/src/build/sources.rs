@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of protocols; that is [`crate::source`].
 
+use super::agents::Agents;
 use super::steps::{Done, Steps};
 use crate::api::{BuildError, Cancel, Request, SecretSource};
 use crate::event::Event;
@@ -30,9 +31,10 @@ pub(super) fn fetcher<'a>(
     request: &'a Request,
     store: &'a Store,
     secrets: &'a crate::source::Secrets<'a>,
+    agents: &'a Agents<'a>,
     cancel: &'a Cancel,
 ) -> Fetcher<'a> {
-    Fetcher::new(store, &request.registry, secrets, None, cancel)
+    Fetcher::new(store, &request.registry, secrets, Box::new(|| agents.for_git()), cancel)
 }
 
 impl Steps<'_> {

@@ -3,6 +3,7 @@
 //! A step's result is a snapshot. A hit takes the recorded layer; a step that runs and makes the same
 //! layer again leaves everything behind it a hit, because a snapshot is named by its layers' trees.
 
+use super::agents::Agents;
 use super::baseline::Baseline;
 use super::bases::Bases;
 use super::book::{self, Book, Ending};
@@ -86,6 +87,7 @@ pub(crate) struct Steps<'a> {
     pub contexts: &'a [BuildContext],
     pub bases: &'a Bases<'a>,
     pub fetcher: &'a Fetcher<'a>,
+    pub agents: &'a Agents<'a>,
     pub book: &'a Book<'a>,
     pub baseline: &'a Baseline,
     pub begun: &'a Begun,
@@ -105,6 +107,7 @@ pub(crate) struct Parts<'a> {
     pub contexts: &'a [BuildContext],
     pub bases: &'a Bases<'a>,
     pub fetcher: &'a Fetcher<'a>,
+    pub agents: &'a Agents<'a>,
     pub book: &'a Book<'a>,
     pub baseline: &'a Baseline,
     pub begun: &'a Begun,
@@ -112,7 +115,8 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Steps<'a> {
     pub fn new(parts: Parts<'a>) -> Self {
-        let Parts { request, store, sink, cancel, file, plan, contexts, bases, fetcher, book, baseline, begun } = parts;
+        let Parts { request, store, sink, cancel, file, plan, contexts, bases, fetcher, agents, book, baseline, begun } =
+            parts;
         for (_, step) in plan.graph.nodes() {
             copy_step::announce_reach(step, contexts);
         }
@@ -126,6 +130,7 @@ impl<'a> Steps<'a> {
             contexts,
             bases,
             fetcher,
+            agents,
             book,
             baseline,
             begun,

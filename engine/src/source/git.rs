@@ -174,7 +174,7 @@ impl<'a> Runner<'a> {
             ("LC_ALL", "C"),
         ]);
         command.env("HOME", self.home.path()).env("XDG_CONFIG_HOME", self.home.path());
-        if let Some(agent) = &self.fetcher.agent {
+        if let Some(agent) = (self.fetcher.agent)() {
             command.env("SSH_AUTH_SOCK", agent);
         }
         let options = self.fetcher.options;

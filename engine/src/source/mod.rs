@@ -57,8 +57,8 @@ pub struct Fetcher<'a> {
     store: &'a Store,
     options: &'a Options,
     secrets: &'a Secrets<'a>,
-    /// The socket of the ssh agent that the build was given.
-    agent: Option<PathBuf>,
+    /// The socket of the ssh agent that the build was given, asked for when git runs.
+    agent: Box<dyn Fn() -> Option<PathBuf> + Sync + 'a>,
     cancel: &'a Cancel,
     transport: OnceLock<Transport>,
     /// More protocols for git than the network's; only tests have any.
@@ -160,7 +160,7 @@ impl<'a> Fetcher<'a> {
         store: &'a Store,
         options: &'a Options,
         secrets: &'a Secrets<'a>,
-        agent: Option<PathBuf>,
+        agent: Box<dyn Fn() -> Option<PathBuf> + Sync + 'a>,
         cancel: &'a Cancel,
     ) -> Self {
         Fetcher { store, options, secrets, agent, cancel, transport: OnceLock::new(), protocols: "" }

@@ -6,6 +6,7 @@
 
 mod add_git;
 mod add_http;
+mod mounts;
 mod repository;
-#[expect(dead_code, reason = "the tests of mounts use the rest")]
+#[expect(dead_code, reason = "the tests of contexts use the rest")]
 mod support;

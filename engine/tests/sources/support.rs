@@ -56,13 +56,18 @@ impl World {
 
     /// Builds the context as it is, with the result's files in `out`.
     pub fn build(&self, change: impl FnOnce(&mut Request)) -> Built {
+        self.build_until(&Cancel::new().unwrap(), change)
+    }
+
+    /// The same, until it is cancelled.
+    pub fn build_until(&self, cancel: &Cancel, change: impl FnOnce(&mut Request)) -> Built {
         let out = self.path("out");
         let _ = fs::remove_dir_all(&out);
         let mut request = Request::new(Context::Directory(self.context()), self.path("store"));
         request.outputs = vec![Output::Local { dest: out }];
         change(&mut request);
         let recorder = Recorder::default();
-        let result = build(&request, &recorder, &Cancel::new().unwrap());
+        let result = build(&request, &recorder, cancel);
         Built { result, events: recorder.0.into_inner().unwrap() }
     }
 

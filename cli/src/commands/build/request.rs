@@ -8,7 +8,7 @@ use crate::failure::UsageError;
 use crate::project::Project;
 use crate::session::Session;
 use crate::text::quantity;
-use kiln_engine::api::{CheckRequest, Context, Entitlement, NetworkMode, Output, Request, Secret};
+use kiln_engine::api::{CheckRequest, Context, Entitlement, NetworkMode, Output, Request, Secret, Ssh};
 use kiln_engine::registry::Options;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -72,6 +72,7 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         pull: args.pull,
         platforms: args.platforms,
         secrets: secrets(&args.secrets, environment)?,
+        ssh: agents(&args.ssh, environment)?,
         allow: args.allow.iter().map(|text| allow(text)).collect::<Result<_, _>>()?,
         add_hosts: args.add_hosts.iter().map(|text| secret::host(text)).collect::<Result<_, _>>()?,
         shm_size: args.shm_size.as_deref().map(shm_size).transpose()?,
@@ -215,6 +216,18 @@ fn secrets(all: &[String], environment: &Environment) -> Result<Vec<Secret>, Usa
     Ok(secrets)
 }
 
+fn agents(all: &[String], environment: &Environment) -> Result<Vec<Ssh>, UsageError> {
+    let mut agents: Vec<Ssh> = Vec::new();
+    for text in all {
+        let agent = secret::ssh(text, environment)?;
+        if agents.iter().any(|known| known.id == agent.id) {
+            return Err(UsageError::value("--ssh", text, format!("the id {:?} is given twice", agent.id)));
+        }
+        agents.push(agent);
+    }
+    Ok(agents)
+}
+
 fn allow(text: &str) -> Result<Entitlement, UsageError> {
     match text {
         "network.host" => Ok(Entitlement::NetworkHost),
@@ -284,7 +297,8 @@ mod tests {
         let args = "-f dir/Dockerfile -t app -t app:1 --target web --build-arg VERSION --build-arg UNSET \
                     --build-arg A=1 --build-arg B= --build-arg A=2=3 --label l=v --label bare -o type=oci,dest=a.tar \
                     -o out --no-cache --no-cache-filter a,b --pull --platform linux/arm64 --network none \
-                    --secret id=s,env=T --add-host db:10.0.0.1 --allow network.host --allow security.insecure --shm-size 128m --iidfile /dev/null -j 3 ctx";
+                    --secret id=s,env=T --add-host db:10.0.0.1 --ssh key=/dev/null \
+                    --allow network.host --allow security.insecure --shm-size 128m --iidfile /dev/null -j 3 ctx";
         insta::assert_debug_snapshot!(request(&variables, &args.split_whitespace().collect::<Vec<_>>()));
     }
 
@@ -296,6 +310,11 @@ mod tests {
             &["git@example.com:repo"],
             &["--network", "bridge"],
             &["--allow", "device"],
+            &["--ssh", "default"],
+            &["--ssh", "=x"],
+            &["--ssh", "default=/does/not/exist"],
+            &["--ssh", "default=/etc"],
+            &["--ssh", "a=/dev/null", "--ssh", "a=/dev/null"],
             &["--shm-size", "big"],
             &["--build-arg", "=1"],
             &["--label", "=1"],

@@ -1,14 +1,16 @@
-//! What `--secret` and `--add-host` mean.
+//! What `--secret`, `--ssh` and `--add-host` mean.
 //!
 //! Looks whether a secret's file or variable is there, so that a build does not fail after minutes for it; reads no secret.
 
 use super::csv::attributes;
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::failure::UsageError;
-use kiln_engine::api::{HostEntry, Secret, SecretSource};
-use std::path::Path;
+use kiln_engine::api::{HostEntry, Secret, SecretSource, Ssh, SshSource};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 
 const SECRET: &str = "--secret";
+const SSH: &str = "--ssh";
 const ADD_HOST: &str = "--add-host";
 
 /// Reads one `--secret`.
@@ -53,6 +55,39 @@ pub fn secret(text: &str, environment: &Environment) -> Result<Secret, UsageErro
 fn is_file(path: &Path) -> bool {
     // A named pipe or /dev/fd/3 is as good as a file.
     path.metadata().is_ok_and(|metadata| !metadata.is_dir())
+}
+
+/// Reads one `--ssh`: `default`, `ID`, `ID=SOCKET` or `ID=KEY[,KEY…]`.
+pub fn ssh(text: &str, environment: &Environment) -> Result<Ssh, UsageError> {
+    let wrong = |reason: String| UsageError::value(SSH, text, reason);
+    let (id, paths) = text.split_once('=').map_or((text, None), |(id, paths)| (id, Some(paths)));
+    if id.is_empty() {
+        return Err(wrong("the id is missing".into()).with_help("use default, or ID=SOCKET, or ID=KEY"));
+    }
+    let paths: Vec<PathBuf> = match paths.filter(|paths| !paths.is_empty()) {
+        Some(paths) => paths.split(',').map(PathBuf::from).collect(),
+        None => match environment.path(environment::SSH_AUTH_SOCK) {
+            Some(path) => vec![path],
+            None => {
+                return Err(wrong("SSH_AUTH_SOCK is not set: there is no agent".into())
+                    .with_help("start one with eval $(ssh-agent) and ssh-add, or give a key with --ssh ID=FILE"));
+            }
+        },
+    };
+    let mut keys = Vec::new();
+    for path in paths {
+        match path.metadata() {
+            Ok(meta) if meta.file_type().is_socket() => {
+                let alone = text.matches(',').count() == 0;
+                let both = || wrong("a socket and keys do not go together".into());
+                return alone.then(|| Ssh { id: id.to_owned(), source: SshSource::Socket(path) }).ok_or_else(both);
+            }
+            Ok(meta) if !meta.is_dir() => keys.push(path),
+            Ok(_) => return Err(wrong(format!("{} is a directory", path.display()))),
+            Err(error) => return Err(wrong(format!("{}: {error}", path.display()))),
+        }
+    }
+    Ok(Ssh { id: id.to_owned(), source: SshSource::Keys(keys) })
 }
 
 /// Reads one `--add-host`: `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address bare or in brackets.
