@@ -13,7 +13,7 @@ fn a_second_build_of_the_same_project_runs_nothing_and_is_the_same_image() {
     let (kiln, project) = (Kiln::new(), founding());
     let first = kiln.build([project.path()]).ok();
     assert_eq!(first.ran_steps().len(), 5, "{:#?}", first.verdicts());
-    assert!(first.ran_steps().iter().all(|line| line.ends_with("(first build)")), "{:#?}", first.verdicts());
+    assert!(first.ran_steps().iter().all(|line| line.ends_with("(first time)")), "{:#?}", first.verdicts());
     let second = kiln.build([project.path()]).ok();
     assert_eq!(second.ran_steps(), Vec::<String>::new());
     assert_eq!(second.image(), first.image());
