@@ -9,6 +9,7 @@ use kiln_engine::api::{
 };
 use kiln_engine::event::Sink;
 use kiln_engine::manage;
+use kiln_engine::watch::{Driver, Options};
 use std::path::Path;
 
 /// What the commands need done. `store` is the store's directory; where it does not exist, it is
@@ -20,6 +21,10 @@ pub trait Engine {
 
     /// Checks a Dockerfile without building it.
     fn check(&self, request: &CheckRequest) -> Result<CheckReport, BuildError>;
+
+    /// Builds, and builds again whenever something has changed that is built from. Returns when `cancel` is
+    /// used, or where `options` say so after the first rebuild.
+    fn watch(&self, driver: &dyn Driver, options: &Options, cancel: &Cancel) -> Result<(), BuildError>;
 
     /// The instructions that made an image, the newest first.
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError>;
@@ -57,6 +62,10 @@ impl Engine for Local {
 
     fn check(&self, request: &CheckRequest) -> Result<CheckReport, BuildError> {
         kiln_engine::check::check(request)
+    }
+
+    fn watch(&self, driver: &dyn Driver, options: &Options, cancel: &Cancel) -> Result<(), BuildError> {
+        kiln_engine::watch::watch(driver, options, cancel)
     }
 
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {

@@ -37,6 +37,14 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A command of the host could not be started.
+    #[error("failed to run {command:?}")]
+    Command {
+        /// As typed.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Signals cannot be handled.
     #[error("failed to set up the handling of Ctrl-C")]
     Signals(#[source] io::Error),
@@ -147,7 +155,7 @@ impl Failure {
             Failure::Build(build) => build.advice(),
             Failure::Manage(manage) => manage.advice(),
             Failure::Namespace(error) => Some(error.help().to_owned()),
-            Failure::Write { .. } | Failure::Read { .. } | Failure::Signals(_) => None,
+            Failure::Write { .. } | Failure::Read { .. } | Failure::Command { .. } | Failure::Signals(_) => None,
         }
     }
 }

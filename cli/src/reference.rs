@@ -38,6 +38,8 @@ always the last.
 | `step_log` | `step`. `stream`: `stdout` or `stderr`. `text`: what was written, with its newlines |
 | `step_finished` | `step`. `verdict`: `hit`, `miss`, `failed` or `cancelled`. `reason`: in words. `duration`: seconds |
 | `warning` | `message` |
+| `change_seen` | only of `kiln watch`, before the build that follows. `paths`: what has changed, below the context or \
+as it is named on the command line; empty where all that is known is that something did |
 | `build_finished` | `ok`. `image`: kiln's name of it (`b3:…`) or null. `image_id`: the OCI id (`sha256:…`) or null. \
 `counts`: `steps`, `hits`, `misses`, `failed`, `cancelled`. `duration`: seconds. `error`: text or null |
 ";

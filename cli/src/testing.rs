@@ -12,6 +12,7 @@ use kiln_engine::api::{
 };
 use kiln_engine::digest::{ImageKey, LayerId, Sha256};
 use kiln_engine::event::{Counts, Event, Sink};
+use kiln_engine::watch::{self, Driver};
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::Path;
@@ -57,6 +58,24 @@ impl Engine for Fake {
     fn check(&self, request: &CheckRequest) -> Result<CheckReport, BuildError> {
         // A check reads files only, so that tests can give it some.
         kiln_engine::check::check(&CheckRequest { store: None, ..request.clone() })
+    }
+
+    fn watch(&self, driver: &dyn Driver, _: &watch::Options, _: &Cancel) -> Result<(), BuildError> {
+        for round in 0..2 {
+            let request = driver.request().expect("the arguments mean something");
+            *self.requested.borrow_mut() = Some(request.clone());
+            if round > 0 {
+                driver.changed(&["src/index.js".into(), "b".into()]);
+            }
+            let sink = driver.begin();
+            self.events.iter().for_each(|event| sink.emit(event.clone()));
+            drop(sink);
+            driver.ended(watch::Ended::Whole(match self.error.borrow_mut().take() {
+                Some(error) => Err(error),
+                None => Ok(outcome()),
+            }));
+        }
+        Ok(())
     }
 
     fn history(&self, _store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {

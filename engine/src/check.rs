@@ -3,7 +3,7 @@
 //! Knows nothing of single checks: they are [`kiln_dsl::check`]'s. Nothing is pulled and nothing is written.
 
 use crate::api::{BuildError, CheckReport, CheckRequest};
-use crate::build::{open_context, read_dockerfile};
+use crate::build::{Memory, open_context, read_dockerfile};
 use crate::image::config::ImageConfig;
 use crate::plan::Images;
 use crate::registry::Reference;
@@ -21,7 +21,7 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
     let (path, file) = read_dockerfile(&request.context, request.dockerfile.as_deref())?;
     let parsed = parser::parse_as(&file.text, Dialect::of_file(&path));
     known_target(request.target.as_deref(), &parsed, &file.name)?;
-    let context = open_context(&request.context, &path)?;
+    let context = open_context(&request.context, &path, Memory::default())?;
     let host = Platform::host();
     let platform = match &request.platform {
         None => host.clone(),

@@ -6,7 +6,7 @@ mod csv;
 pub mod docker_only;
 mod metadata;
 mod output;
-mod request;
+pub mod request;
 mod secret;
 
 use super::check::Call;
@@ -31,7 +31,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// Its arguments, as typed.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// The directory that COPY and ADD read
     #[arg(value_name = "CONTEXT", default_value = ".")]
@@ -127,13 +127,17 @@ pub enum Progress {
 }
 
 impl Args {
-    /// Builds.
-    pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
-        let call = match super::check::call(&self.call)? {
+    /// What is to be done with the Dockerfile.
+    pub fn call(&self) -> Result<Call, UsageError> {
+        Ok(match super::check::call(&self.call)? {
             Call::Build if self.check => Call::Check(super::check::Format::Text),
             call => call,
-        };
-        if let Call::Check(format) = call {
+        })
+    }
+
+    /// Builds.
+    pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
+        if let Call::Check(format) = self.call()? {
             return super::check::check(&request::check(self, session)?, format, session);
         }
         let meaning = request::resolve(self, session)?;
@@ -190,14 +194,14 @@ fn in_lines<R: Render>(
 
 fn engine_build(meaning: &Meaning, session: &Session<'_>, sink: &dyn Sink) -> Result<Outcome, Failure> {
     let cancel = (session.catch_interrupts)().map_err(Failure::Signals)?;
-    let sink = Closing { sink, began: Instant::now(), is_closed: AtomicBool::new(false), counts: Mutex::default() };
+    let sink = Closing::new(sink, Instant::now());
     let result = session.engine.build(&meaning.request, &sink, &cancel);
     sink.close(&result);
     Ok(result?)
 }
 
 /// Makes sure that `build_finished` is the last event and comes once, also where the engine failed before it had a plan.
-struct Closing<'a> {
+pub struct Closing<'a> {
     sink: &'a dyn Sink,
     began: Instant,
     is_closed: AtomicBool,
@@ -217,7 +221,12 @@ impl Sink for Closing<'_> {
     }
 }
 
-impl Closing<'_> {
+impl<'a> Closing<'a> {
+    /// Passes on to `sink` the events of a build that began then.
+    pub fn new(sink: &'a dyn Sink, began: Instant) -> Self {
+        Closing { sink, began, is_closed: AtomicBool::new(false), counts: Mutex::default() }
+    }
+
     fn count(&self, event: &Event) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -232,7 +241,8 @@ impl Closing<'_> {
         }
     }
 
-    fn close(&self, result: &Result<Outcome, BuildError>) {
+    /// Emits the last event, if that was not done.
+    pub fn close(&self, result: &Result<Outcome, BuildError>) {
         let event = match result {
             Ok(outcome) => Event::BuildFinished {
                 ok: true,
@@ -256,7 +266,7 @@ impl Closing<'_> {
 }
 
 /// Writes what was asked for beside the image.
-fn write_results(meaning: &Meaning, outcome: &Outcome, session: &Session<'_>) -> Result<(), Failure> {
+pub fn write_results(meaning: &Meaning, outcome: &Outcome, session: &Session<'_>) -> Result<(), Failure> {
     let id = outcome.image_id.map(|id| id.to_string());
     if let (Some(path), Some(id)) = (&meaning.iidfile, &id) {
         write_file(path, id.as_bytes())?;

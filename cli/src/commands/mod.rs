@@ -13,6 +13,7 @@ mod parse;
 mod prune;
 mod rmi;
 mod tag;
+mod watch;
 
 #[cfg(test)]
 pub use build::docker_only;
@@ -31,6 +32,8 @@ pub enum Command {
     Check(check::Args),
     /// Show the instructions of Dockerfiles as they are read
     Parse(parse::Args),
+    /// Build, and build again whenever something has changed that the image is built from
+    Watch(Box<watch::Args>),
     /// Show the instructions that made an image, the newest first
     History(history::Args),
     /// List the images of the store, the newest first
@@ -61,6 +64,7 @@ impl Command {
             Command::Build(args) => args.run(session),
             Command::Check(args) => args.run(session),
             Command::Parse(args) => args.run(session),
+            Command::Watch(args) => args.run(session),
             Command::History(args) => args.run(session),
             Command::Images(args) => args.run(session),
             Command::Inspect(args) => args.run(session),

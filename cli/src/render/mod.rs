@@ -3,6 +3,7 @@
 //! A renderer is pure but for the log that it may keep in a file; [`LineSink`] and [`tty::TtySink`]
 //! are the thin writers below them. Knows nothing of how a build works.
 
+pub mod block;
 pub mod json;
 mod line;
 mod log;

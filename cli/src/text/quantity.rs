@@ -130,6 +130,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
     Ok(Duration::from_secs(total))
 }
 
+/// Reads what [`parse_duration`] reads, and `30ms`.
+pub fn parse_short_duration(text: &str) -> Result<Duration, QuantityError> {
+    match text.trim().strip_suffix("ms") {
+        Some(number) => match number.trim().parse() {
+            Ok(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+            Err(_) => Err(QuantityError::Malformed { example: "30ms or 2s" }),
+        },
+        None => parse_duration(text),
+    }
+}
+
 /// The number at the beginning, and what follows it.
 fn split_unit(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

@@ -2,11 +2,11 @@
 //!
 //! It is walked at the first COPY that has to know it, and only as far as the plan's sources reach.
 
+use super::walk::{Memory, Walk};
 use crate::copy::select::{SourceTree, first_part};
 use crate::store::Store;
-use crate::tree::scan::{self, Choice, Options, Owner, ScanError};
-use crate::tree::statcache::StatCache;
-use crate::tree::{Entry, Kind, Tree, TreePath};
+use crate::tree::TreePath;
+use crate::tree::scan::ScanError;
 use kiln_dsl::ignore::Ignore;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ pub struct BuildContext {
     /// For people: `the context`, `context "lib"`.
     name: String,
     root: PathBuf,
-    ignore: Ignore,
+    ignore: Arc<Ignore>,
     /// The ignore file's name for people, if there is one.
     ignore_file: Option<String>,
     /// Digest of the ignore file: another one walks other paths.
@@ -31,6 +31,8 @@ pub struct BuildContext {
     scanned: Mutex<Option<Arc<SourceTree>>>,
     /// The directory, once a file of it was opened.
     top: OnceLock<OwnedFd>,
+    /// What earlier builds of this process have seen.
+    memory: Memory,
 }
 
 /// An ignore file that cannot be read.
@@ -57,9 +59,10 @@ pub enum ContextError {
 impl BuildContext {
     /// The context in the directory `root`, for the Dockerfile at `dockerfile`, whose own ignore file
     /// goes before the context's.
-    pub fn open(root: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
+    pub fn open(root: &Path, dockerfile: &Path, memory: Memory) -> Result<Self, ContextError> {
         let own = PathBuf::from(format!("{}.dockerignore", dockerfile.display()));
-        Self::with_ignore_files("the context".to_owned(), root, vec![own, root.join(".dockerignore")])
+        let context = Self::with_ignore_files("the context".to_owned(), root, vec![own, root.join(".dockerignore")])?;
+        Ok(BuildContext { memory, ..context })
     }
 
     /// The context with this name for people, less what the first of these files that is there excludes.
@@ -87,12 +90,13 @@ impl BuildContext {
         Ok(BuildContext {
             name,
             root: root.to_path_buf(),
-            ignore,
+            ignore: Arc::new(ignore),
             ignore_file,
             ignore_digest: blake3::hash(text.as_bytes()),
             reach: Mutex::new(Some(BTreeSet::new())),
             scanned: Mutex::new(None),
             top: OnceLock::new(),
+            memory: Memory::default(),
         })
     }
 
@@ -128,62 +132,15 @@ impl BuildContext {
         if let Some(tree) = &*scanned {
             return Ok(tree.clone());
         }
-        let reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut tree = self.walk(store, reach.as_ref())?;
-        if let Some(parts) = &reach
-            && parts.iter().any(|part| leads_away(&tree, part))
-        {
-            // A link among the sources leads where nothing was read: all of it is read then.
-            tree = self.walk(store, None)?;
-        }
-        let tree = Arc::new(tree);
+        let walk = Walk {
+            root: self.root.clone(),
+            ignore: self.ignore.clone(),
+            ignore_digest: self.ignore_digest,
+            reach: self.reach.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        let tree = self.memory.source(walk, store)?;
         *scanned = Some(tree.clone());
         Ok(tree)
-    }
-
-    fn walk(&self, store: &Store, reach: Option<&BTreeSet<TreePath>>) -> Result<SourceTree, ScanError> {
-        let filter = |path: &TreePath, is_dir: bool| {
-            if let Some(parts) = reach
-                && path.parent().is_some_and(|parent| parent.is_root())
-                && !parts.contains(path)
-            {
-                return Choice::Skip;
-            }
-            if !self.ignore.excluded(path.as_bytes(), is_dir) {
-                Choice::Keep
-            } else if is_dir && self.ignore.may_reinclude_below(path.as_bytes()) {
-                Choice::Enter
-            } else {
-                Choice::Skip
-            }
-        };
-        let place = self.cache_place(store, reach);
-        // A cache that cannot be read is as good as none.
-        let cache = std::fs::read(&place).map(StatCache::decode).unwrap_or_default();
-        let options = Options { filter: &filter, owner: Owner::Root, cache: Some(&cache), overlay: false };
-        let found = scan::scan_to_copy(&self.root, &options)?;
-        if let Some(fresh) = found.cache {
-            // Without it the next build reads the files again, and nothing else is lost.
-            let _ = store.write_file(&place, &fresh);
-        }
-        Ok(SourceTree { tree: without_sockets(found.tree), links: found.links, facts: found.facts })
-    }
-
-    /// The stat cache of exactly this walk.
-    fn cache_place(&self, store: &Store, reach: Option<&BTreeSet<TreePath>>) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt as _;
-        let root = std::fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
-        let mut hasher = blake3::Hasher::new_derive_key("kiln context v1");
-        let mut put = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
-        put(root.as_os_str().as_bytes());
-        put(self.ignore_digest.as_bytes());
-        for part in reach.into_iter().flatten() {
-            put(part.as_bytes());
-        }
-        store.directory("contexts").join(hasher.finalize().to_hex().as_str())
     }
 
     /// Opens a file of the context; no symbolic link is followed.
@@ -213,27 +170,4 @@ impl BuildContext {
         let (line, pattern) = self.ignore.matching_line(clean.as_bytes()).filter(|_| there)?;
         Some((format!("{} line {line}", self.ignore_file.as_deref().unwrap_or(".dockerignore")), pattern.to_owned()))
     }
-}
-
-/// A socket of the context is an empty file, because that is what Docker's transfer of a context makes of it.
-fn without_sockets(tree: Tree) -> Tree {
-    if tree.entries().iter().all(|entry| entry.kind != Kind::Socket) {
-        return tree;
-    }
-    let empty = Kind::File { size: 0, content: blake3::hash(b"").into() };
-    let file = |entry: Entry| match entry.kind {
-        Kind::Socket => Entry { kind: empty.clone(), ..entry },
-        _ => entry,
-    };
-    Tree::new(tree.into_entries().into_iter().map(file).collect())
-}
-
-/// Whether a link at or below `part` leads outside what was read.
-fn leads_away(source: &SourceTree, part: &TreePath) -> bool {
-    source.tree.below(part).iter().any(|entry| {
-        matches!(entry.kind, Kind::Symlink { .. })
-            && source
-                .resolve(&entry.path)
-                .is_ok_and(|real| source.tree.get(&real).is_none() && !real.is_root() && !real.starts_with(part))
-    })
 }

@@ -1,6 +1,7 @@
 //! COPY and ADD as steps: what is selected and keyed before, what is written when nothing is recorded.
 
 use super::context::BuildContext;
+use super::run_step::RunError;
 use super::steps::{Steps, mtime_now};
 use super::{declared, keys};
 use crate::api::BuildError;
@@ -91,6 +92,20 @@ pub(crate) enum CopyError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Whether a build failed only because a file changed between the look at it and its copying.
+pub(crate) fn changed_meanwhile(error: &BuildError) -> bool {
+    let BuildError::Step { source, .. } = error else { return false };
+    let write = match (source.downcast_ref::<CopyError>(), source.downcast_ref::<RunError>()) {
+        (Some(CopyError::Write(write)), _) | (_, Some(RunError::Write(write))) => write,
+        _ => return false,
+    };
+    match write {
+        WriteError::Changed { .. } => true,
+        WriteError::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+        WriteError::Disk(_) => false,
+    }
 }
 
 /// Tells the contexts how far a step reads them.

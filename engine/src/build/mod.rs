@@ -16,12 +16,16 @@ mod finish;
 mod git;
 mod host;
 mod keys;
+mod reads;
 mod record;
 mod run_step;
 mod secrets;
 mod sources;
 mod steps;
+mod stops;
+mod walk;
 mod why;
+mod workshop;
 
 pub use host::HostError;
 
@@ -52,8 +56,24 @@ impl File {
     }
 }
 
+pub(crate) use copy_step::changed_meanwhile;
+pub(crate) use stops::Stops;
+pub(crate) use walk::{Change, Memory};
+pub(crate) use workshop::Workshop;
+
 /// Builds what `request` asks for.
 pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outcome, BuildError> {
+    build_in(&Workshop::new(&request.store, Memory::default()), request, sink, cancel, None)
+}
+
+/// Builds with what other builds of this process left in `shop`. With `stops`, single steps can be stopped.
+pub(crate) fn build_in(
+    shop: &Workshop,
+    request: &Request,
+    sink: &dyn Sink,
+    cancel: &Cancel,
+    stops: Option<&Stops>,
+) -> Result<Outcome, BuildError> {
     let started = Instant::now();
     let Context::Directory(root) = &request.context;
     let (path, file) = read_dockerfile(root, request.dockerfile.as_deref())?;
@@ -63,24 +83,26 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
         return Err(BuildError::Diagnostics { file: name, text, diagnostics: parsed.diagnostics });
     }
     let store_failed = |error: StoreError| store_error(&request.store, error);
-    let store = Store::open(&request.store).map_err(store_failed)?;
+    let store = shop.store().map_err(store_failed)?;
     let options = options(request)?;
-    let bases = bases::Bases::new(request, &store, sink, &file);
+    let bases = bases::Bases::new(request, store, sink, &file);
     let (plan, images) = make_plan(&parsed.document, &options, &bases, &file, sink)?;
-    let contexts = [open_context(root, &path)?];
+    let contexts = [open_context(root, &path, shop.memory.clone())?];
     tell_findings(&parsed, &options, &images, &contexts[0], &file, sink)?;
     let secrets = |id: &str| sources::secret(request, id);
     let agents = agents::Agents::new(request);
-    let fetcher = sources::fetcher(request, &store, &secrets, &agents, cancel);
+    let fetcher = sources::fetcher(request, store, &secrets, &agents, cancel);
+    shop.set_reads(reads::Reads::of(&plan));
     let begun = record::Begun::new(started, baseline::project(root, &path));
-    let baseline = baseline::Baseline::load(&store, begun.project, request, &plan, &file);
+    let baseline = baseline::Baseline::load(store, begun.project, request, &plan, &file);
     let book = book::Book::new(&plan, &file, sink);
     sink.emit(announce(&plan, &begun));
     let parts = steps::Parts {
         request,
-        store: &store,
+        store,
         sink,
         cancel,
+        stops,
         file: &file,
         plan: &plan,
         contexts: &contexts,
@@ -92,8 +114,8 @@ pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outc
         begun: &begun,
     };
     let steps = steps::Steps::new(parts);
-    let result = run(request, &store, &plan, &steps, started);
-    let written = record::write(&begun, request, &store, (&plan, &file, &contexts), (&book, &baseline), &result);
+    let result = run(request, store, &plan, &steps, started);
+    let written = record::write(&begun, request, store, (&plan, &file, &contexts), (&book, &baseline), &result);
     if let Err(error) = written {
         // The image is there: what explains it is worth a warning, and no failure.
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
@@ -132,6 +154,14 @@ fn store_error(store: &Path, error: StoreError) -> BuildError {
     BuildError::Store { path: store.to_path_buf(), source: Box::new(error) }
 }
 
+/// Where the Dockerfile is looked for, in this order.
+pub(crate) fn dockerfiles(root: &Path, given: Option<&Path>) -> Vec<PathBuf> {
+    match given {
+        Some(path) => vec![path.to_path_buf()],
+        None => ["Dockerfile", "dockerfile", "Dockerfile.kiln", "build.kiln"].map(|name| root.join(name)).to_vec(),
+    }
+}
+
 pub(crate) fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(PathBuf, File), BuildError> {
     if !root.is_dir() {
         let source = match std::fs::metadata(root) {
@@ -140,12 +170,8 @@ pub(crate) fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(Path
         };
         return Err(BuildError::Context { path: root.to_path_buf(), source });
     }
-    let candidates = match given {
-        Some(path) => vec![path.to_path_buf()],
-        None => ["Dockerfile", "dockerfile", "Dockerfile.kiln", "build.kiln"].map(|name| root.join(name)).to_vec(),
-    };
     let mut first_error = None;
-    for path in candidates {
+    for path in dockerfiles(root, given) {
         match std::fs::read(&path) {
             Ok(bytes) => {
                 let name = path.display().to_string();
@@ -158,8 +184,8 @@ pub(crate) fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(Path
     Err(BuildError::Dockerfile { path, source })
 }
 
-pub(crate) fn open_context(root: &Path, dockerfile: &Path) -> Result<BuildContext, BuildError> {
-    BuildContext::open(root, dockerfile).map_err(|error| match error {
+pub(crate) fn open_context(root: &Path, dockerfile: &Path, memory: Memory) -> Result<BuildContext, BuildError> {
+    BuildContext::open(root, dockerfile, memory).map_err(|error| match error {
         context::ContextError::Read { path, source } => BuildError::Context { path, source },
         context::ContextError::Ignore { ref path, .. } => {
             BuildError::Context { path: path.clone(), source: std::io::Error::other(error) }

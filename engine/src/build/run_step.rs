@@ -332,7 +332,7 @@ impl Steps<'_> {
             shm_size: self.request.shm_size.unwrap_or(SHM_BYTES),
         };
         let _ = secrets.set(std::mem::take(&mut held.secrets));
-        let exit = sandbox::run(&spec, output, self.cancel)?;
+        let exit = sandbox::run(&spec, output, self.cancel_of(step))?;
         if exit != sandbox::Exit::Code(0) {
             return Ok((exit, Tree::default(), staged));
         }

@@ -11,7 +11,7 @@ use super::context::BuildContext;
 use super::copy_step::Made;
 use super::record::Begun;
 use super::why::{Reason, Root};
-use super::{File, boxed, copy_step, declared, keys, run_step};
+use super::{File, Stops, boxed, copy_step, declared, keys, run_step};
 use crate::api::{BuildError, Cancel, Request};
 use crate::digest::StepId;
 use crate::event::{Event, Sink};
@@ -82,6 +82,9 @@ pub(crate) struct Steps<'a> {
     pub store: &'a Store,
     pub sink: &'a dyn Sink,
     pub cancel: &'a Cancel,
+    stops: Option<&'a Stops>,
+    /// The handles of the steps that run, where each has its own.
+    cancels: Vec<OnceLock<Cancel>>,
     pub file: &'a File,
     pub plan: &'a Plan,
     pub contexts: &'a [BuildContext],
@@ -102,6 +105,7 @@ pub(crate) struct Parts<'a> {
     pub store: &'a Store,
     pub sink: &'a dyn Sink,
     pub cancel: &'a Cancel,
+    pub stops: Option<&'a Stops>,
     pub file: &'a File,
     pub plan: &'a Plan,
     pub contexts: &'a [BuildContext],
@@ -115,8 +119,22 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Steps<'a> {
     pub fn new(parts: Parts<'a>) -> Self {
-        let Parts { request, store, sink, cancel, file, plan, contexts, bases, fetcher, agents, book, baseline, begun } =
-            parts;
+        let Parts {
+            request,
+            store,
+            sink,
+            cancel,
+            stops,
+            file,
+            plan,
+            contexts,
+            bases,
+            fetcher,
+            agents,
+            book,
+            baseline,
+            begun,
+        } = parts;
         for (_, step) in plan.graph.nodes() {
             copy_step::announce_reach(step, contexts);
         }
@@ -125,6 +143,8 @@ impl<'a> Steps<'a> {
             store,
             sink,
             cancel,
+            stops,
+            cancels: plan.shown.iter().map(|_| OnceLock::new()).collect(),
             file,
             plan,
             contexts,
@@ -156,6 +176,28 @@ impl<'a> Steps<'a> {
     /// A directory of the host that the build reads.
     pub fn context(&self, id: ContextId) -> &BuildContext {
         &self.contexts[id.0]
+    }
+
+    /// Whether no step may begin any more.
+    fn is_stopped(&self) -> bool {
+        self.cancel.is_cancelled() || self.stops.is_some_and(Stops::is_closed)
+    }
+
+    /// The handle that stops a running step.
+    pub fn cancel_of(&self, step: &Step) -> &Cancel {
+        self.cancels[step.shown].get().unwrap_or(self.cancel)
+    }
+
+    /// Gives a step that begins a handle of its own, where steps are stopped singly; says whether it may begin.
+    fn begin(&self, step: &Step) -> Result<bool, BuildError> {
+        let Some(stops) = self.stops else { return Ok(!self.cancel.is_cancelled()) };
+        match stops.begin(step.shown).map_err(|error| self.step_error(step, error))? {
+            Some(cancel) => {
+                let _ = self.cancels[step.shown].set(cancel);
+                Ok(!self.cancel.is_cancelled())
+            }
+            None => Ok(false),
+        }
     }
 
     /// The result of a step that has one.
@@ -518,7 +560,7 @@ impl Work<Step> for Steps<'_> {
     type Error = BuildError;
 
     fn settle(&self, id: NodeId, step: &Step) -> Result<Option<Missed>, BuildError> {
-        if self.cancel.is_cancelled() {
+        if self.is_stopped() {
             return Err(BuildError::Cancelled);
         }
         let result = match &step.kind {
@@ -557,7 +599,7 @@ impl Work<Step> for Steps<'_> {
     }
 
     fn run(&self, id: NodeId, step: &Step, mut missed: Missed) -> Result<(), BuildError> {
-        if self.cancel.is_cancelled() {
+        if !self.begin(step)? {
             self.book.finish(step.shown, Ending::new(Verdict::Cancelled));
             return Err(BuildError::Cancelled);
         }
@@ -584,6 +626,9 @@ impl Work<Step> for Steps<'_> {
                 .and_then(|(tree, staged)| self.keep(id, step, missed, Made::whole(tree, staged), started)),
             (StepKind::Copy(_) | StepKind::Run(_), _) => unreachable!("settling a step gives the input of its kind"),
         };
+        if let Some(stops) = self.stops {
+            stops.end(step.shown);
+        }
         if let Err(error) = &result {
             let ending = match error {
                 BuildError::Cancelled => Ending::new(Verdict::Cancelled),

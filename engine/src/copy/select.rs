@@ -253,7 +253,7 @@ fn clean(pattern: &str) -> String {
 }
 
 /// The parts of a path before its first wildcard, and the rest.
-fn split_wildcards(pattern: &str) -> (String, String) {
+pub(crate) fn split_wildcards(pattern: &str) -> (String, String) {
     let parts: Vec<&str> = pattern.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     let first = parts.iter().position(|part| has_wildcard(part)).unwrap_or(parts.len());
     (parts[..first].join("/"), parts[first..].join("/"))

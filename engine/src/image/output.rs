@@ -80,6 +80,9 @@ pub enum Error {
     Disk(#[from] disk::Error),
 }
 
+/// How files are called until they are whole.
+pub const TEMPORARY_PREFIX: &str = ".kiln-";
+
 /// Writes the file `path` through `fill`: beside its place, and renamed when all is written. Its mode is
 /// that of any new file.
 pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), Error>) -> Result<(), Error> {
@@ -94,7 +97,7 @@ pub fn write_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), E
     let mut builder = tempfile::Builder::new();
     // The umask narrows it, as with every file that a program creates.
     let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let temp = builder.prefix(".kiln-").permissions(everyone).tempfile_in(dir).map_err(failed)?;
+    let temp = builder.prefix(TEMPORARY_PREFIX).permissions(everyone).tempfile_in(dir).map_err(failed)?;
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, temp);
     fill(&mut out)?;
     let temp = out.into_inner().map_err(|error| failed(error.into_error()))?;

@@ -7,6 +7,7 @@
 //! - [`pack`], [`unpack`]: a layer as the tar that OCI describes, in both directions, over [`mod@tar`].
 //! - [`stat`]: reading an entry's metadata from the disk.
 //! - [`scan`]: a directory of the host as a tree, with a cache of digests.
+//! - [`refresh`]: a tree that was scanned, brought up to date where it may have changed.
 //! - [`upper`]: what a step left in its overlay, as a tree.
 //!
 //! Knows nothing of steps, keys or graphs.
@@ -16,6 +17,7 @@ pub mod codec;
 pub mod disk;
 pub mod entry;
 pub mod pack;
+pub mod refresh;
 pub mod scan;
 pub mod stat;
 pub mod statcache;

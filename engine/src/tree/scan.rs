@@ -161,9 +161,43 @@ pub fn scan_to_copy(root: &Path, options: &Options<'_>) -> Result<Scan, ScanErro
     walk(root, options, true)
 }
 
-fn walk(root: &Path, options: &Options<'_>, facts: bool) -> Result<Scan, ScanError> {
+/// Some names of a directory with all that is below them, as [`scan`] finds them.
+pub(crate) struct Named {
+    /// The entries, sorted; hard links stand as files.
+    pub entries: Vec<Entry>,
+    /// Files that have several names.
+    pub links: Vec<(TreePath, (u64, u64))>,
+    /// What spares whoever copies the files from reading them again.
+    pub facts: Facts,
+}
+
+/// Walks only `names` of the open directory `dir`, which is at `path` below the walked one. Nothing is known
+/// from earlier.
+pub(crate) fn scan_names(
+    dir: &OwnedFd,
+    path: &TreePath,
+    names: &[CString],
+    options: &Options<'_>,
+) -> Result<Named, ScanError> {
+    let (found, _, _) = Walk::new(options, racy_from(), true).names(dir.as_fd(), path, names, &[])?;
+    let facts = Facts { kept: found.kept.into_iter().collect(), settled: found.settled.into_iter().collect() };
+    Ok(Named { entries: found.entries, links: found.links, facts })
+}
+
+/// The open directory at `path` itself.
+pub(crate) fn directory_entry(dir: &OwnedFd, path: &TreePath, options: &Options<'_>) -> Result<Entry, ScanError> {
+    let stat = stat::stat_of(dir).map_err(failed("failed to stat", path))?;
+    Walk::new(options, 0, false).dir_entry(dir, path, &stat)
+}
+
+/// Signatures with a ctime from here on are not trusted later.
+fn racy_from() -> i128 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    let racy_from = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec) - RACY_NANOS;
+    i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec) - RACY_NANOS
+}
+
+fn walk(root: &Path, options: &Options<'_>, facts: bool) -> Result<Scan, ScanError> {
+    let racy_from = racy_from();
     let top = TreePath::root();
     let dir = rustix::fs::open(
         root,
@@ -171,8 +205,7 @@ fn walk(root: &Path, options: &Options<'_>, facts: bool) -> Result<Scan, ScanErr
         rustix::fs::Mode::empty(),
     )
     .map_err(failed("failed to open", &top))?;
-    let walk = Walk { options, racy_from, room: AtomicU64::new(if facts { KEPT_BYTES } else { 0 }), facts };
-    let found = walk.directory(&dir, &top)?;
+    let found = Walk::new(options, racy_from, facts).directory(&dir, &top)?;
     let stale = found.changed || options.cache.is_none_or(|cache| cache.directories() != found.blocks.len());
     Ok(Scan {
         cache: stale.then(|| statcache::encode(&found.blocks)),
@@ -183,7 +216,11 @@ fn walk(root: &Path, options: &Options<'_>, facts: bool) -> Result<Scan, ScanErr
     })
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(options: &'a Options<'a>, racy_from: i128, facts: bool) -> Self {
+        Walk { options, racy_from, room: AtomicU64::new(if facts { KEPT_BYTES } else { 0 }), facts }
+    }
+
     fn directory(&self, dir: &OwnedFd, path: &TreePath) -> Result<Found, ScanError> {
         let names = list(dir, path)?;
         let known = self.options.cache.map(|cache| cache.directory(path.as_bytes())).unwrap_or_default();

@@ -77,8 +77,12 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<Stat, Errno> {
 
 /// The signature of an open file.
 pub fn signature(file: impl AsFd) -> Result<Signature, Errno> {
-    let flags = AtFlags::EMPTY_PATH;
-    rustix::fs::statx(file, c"", flags, StatxFlags::BASIC_STATS).map(|statx| Stat::from(statx).signature)
+    stat_of(file).map(|stat| stat.signature)
+}
+
+/// The attributes of an open file.
+pub fn stat_of(file: impl AsFd) -> Result<Stat, Errno> {
+    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).map(Stat::from)
 }
 
 /// Opens the directory `name` in `dir` for reading; a symbolic link is an error.

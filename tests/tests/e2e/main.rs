@@ -15,3 +15,4 @@ mod outputs;
 mod processes;
 mod registry;
 mod registry_server;
+mod watch;

@@ -1,0 +1,42 @@
+//! What the builds of one process share: the open store, and what is known of the context.
+
+use super::reads::Reads;
+use super::walk::Memory;
+use crate::store::{Store, StoreError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Shared by builds that come one after the other; each of them uses the same store.
+pub(crate) struct Workshop {
+    path: PathBuf,
+    store: OnceLock<Store>,
+    pub memory: Memory,
+    /// What the newest plan reads.
+    reads: Mutex<Option<Arc<Reads>>>,
+}
+
+impl Workshop {
+    /// One for the store at `path`, which is opened when it is needed.
+    pub fn new(path: &Path, memory: Memory) -> Self {
+        Workshop { path: path.to_path_buf(), store: OnceLock::new(), memory, reads: Mutex::new(None) }
+    }
+
+    /// The store.
+    pub fn store(&self) -> Result<&Store, StoreError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = Store::open(&self.path)?;
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Remembers what a plan reads.
+    pub fn set_reads(&self, reads: Reads) {
+        *self.reads.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(reads));
+    }
+
+    /// What the newest plan reads, once there was one.
+    pub fn reads(&self) -> Option<Arc<Reads>> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
