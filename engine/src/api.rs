@@ -11,7 +11,9 @@ mod image;
 mod upkeep;
 
 pub use crate::cancel::Cancel;
-pub use build::{Context, Entitlement, HostEntry, NetworkMode, Outcome, Request, Secret, SecretSource, Ssh, SshSource};
+pub use build::{
+    Context, Entitlement, HostEntry, NetworkMode, Outcome, Request, Secret, SecretSource, Ssh, SshSource, TraceMode,
+};
 pub use check::{CheckReport, CheckRequest};
 pub use error::{BuildError, Exit, ManageError, Place};
 pub use export::{Algorithm, Compression, Destination, Output};

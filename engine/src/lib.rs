@@ -25,5 +25,6 @@ pub mod schedule;
 pub mod snapshot;
 pub mod source;
 pub mod store;
+pub mod trace;
 pub mod tree;
 pub mod watch;

@@ -61,6 +61,9 @@ pub struct Args {
     /// Look up no earlier result in these stages
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
+    /// Which RUN steps may be skipped by what they were seen to depend on: auto (those that used no network), all or off
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Trace::Auto)]
+    trace: Trace,
     /// Ask the registry even for images that the store knows
     #[arg(long)]
     pull: bool,
@@ -108,6 +111,17 @@ pub struct Args {
     call: String,
     #[command(flatten)]
     docker_only: DockerOnly,
+}
+
+/// Which RUN steps are traced, as typed.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trace {
+    /// Those that used no network
+    Auto,
+    /// All of them
+    All,
+    /// None: every RUN depends on all that is below it
+    Off,
 }
 
 /// How progress is shown, as typed.

@@ -31,6 +31,8 @@ pub struct Request {
     pub no_cache: bool,
     /// Stages whose steps look no record up.
     pub no_cache_filter: Vec<String>,
+    /// Which RUN steps may be skipped by what they were seen to depend on.
+    pub trace: TraceMode,
     /// How many steps may run at once; `None` is one for each core.
     pub jobs: Option<NonZeroUsize>,
     /// The network of RUN steps that do not name one themselves.
@@ -72,6 +74,7 @@ impl Request {
             outputs: Vec::new(),
             no_cache: false,
             no_cache_filter: Vec::new(),
+            trace: TraceMode::default(),
             jobs: None,
             network: NetworkMode::Default,
             pull: false,
@@ -103,6 +106,18 @@ pub enum Entitlement {
     NetworkHost,
     /// `RUN --security=insecure`.
     SecurityInsecure,
+}
+
+/// Which RUN steps may be skipped by what they were seen to depend on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TraceMode {
+    /// Those that talked to no other machine.
+    #[default]
+    Auto,
+    /// All of them.
+    All,
+    /// None: nothing is watched, and every RUN depends on its whole snapshot.
+    Off,
 }
 
 /// The network of a step.

@@ -13,6 +13,7 @@ use crate::key::{Component, Value};
 use crate::plan::{CopyStep, Origin, Step, StepKind};
 use crate::snapshot::{LookupError, Snapshot, Type};
 use crate::store::Staged;
+use crate::trace::Trace;
 use crate::tree::archive::{self, ArchiveOptions};
 use crate::tree::disk::{self, DirWriter};
 use crate::tree::scan::{Facts, ScanError};
@@ -56,12 +57,14 @@ pub(crate) struct Made {
     pub staged: Staged,
     /// The layers whose directories the staged one is a difference to.
     pub below: Vec<LayerId>,
+    /// What making it depended on, where that was watched.
+    pub trace: Option<Trace>,
 }
 
 impl Made {
     /// A layer whose staged directory holds all of it.
     pub fn whole(tree: Tree, staged: Staged) -> Self {
-        Made { tree, staged, below: Vec::new() }
+        Made { tree, staged, below: Vec::new(), trace: None }
     }
 }
 
@@ -307,14 +310,14 @@ impl Steps<'_> {
         {
             let wanted = |path: &TreePath| changed.contains(path);
             self.write(copy, &layout, &source.facts, &wanted, &staged).map_err(fail)?;
-            return Ok(Made { tree, staged, below: base });
+            return Ok(Made { tree, staged, below: base, trace: None });
         }
         self.write(copy, &layout, &source.facts, &|_| true, &staged).map_err(fail)?;
         let tree = match layout.unpack.is_empty() {
             true => tree,
             false => self.unpack(copy, prepared, layout, &below, &staged).map_err(fail)?,
         };
-        Ok(Made { tree, staged, below: Vec::new() })
+        Ok(Made { tree, staged, below: Vec::new(), trace: None })
     }
 
     fn write(

@@ -114,7 +114,7 @@ impl Steps<'_> {
             to.extend_from_slice(&bytes[..bytes.len().min(room)]);
         };
         let secrets = OnceLock::<Secrets>::new();
-        let (exit, _, _) = self.run_in_sandbox(step, &run, &Prepared::default(), &secrets, &mut take)?;
+        let (exit, _) = self.run_in_sandbox(step, &run, &Prepared::default(), &secrets, &mut take)?;
         let exit = match exit {
             sandbox::Exit::Code(0) if output.len() > OUTPUT_MAX_BYTES => return Err(CommandError::TooMuch.into()),
             sandbox::Exit::Code(0) => {
@@ -145,6 +145,16 @@ pub(super) fn runs_always(step: &Step) -> bool {
 /// Whether a step's stated key leaves out what is below it.
 pub(super) fn ignores_parent(step: &Step) -> bool {
     stated(step).is_some_and(|declared| declared.usual.parent == Parent::Ignored)
+}
+
+/// How a step's layers below count: as usual where it states no key, or one that says so.
+pub(super) fn parent(step: &Step) -> Parent {
+    match stated(step) {
+        None => Parent::Usual,
+        // Nothing is looked up for it, by whatever it was seen to read.
+        Some(declared) if declared.rhythm == Rhythm::Always => Parent::Whole,
+        Some(declared) => declared.usual.parent,
+    }
 }
 
 /// Whether only the time that a step's stated key allows is over.

@@ -23,6 +23,7 @@ mod secrets;
 mod sources;
 mod steps;
 mod stops;
+mod traced;
 mod walk;
 mod why;
 mod workshop;

@@ -4,10 +4,11 @@
 //! the layer, moved into the store as it is.
 
 use super::context::BuildContext;
-use super::copy_step;
+use super::copy_step::{self, Made};
 use super::keys;
 use super::secrets::Secrets;
 use super::steps::Steps;
+use super::traced::Looked;
 use crate::agent::{Loan, SOCKET_NAME};
 use crate::api::{BuildError, Exit, NetworkMode};
 use crate::copy::layout::{self, LayoutRequest};
@@ -215,12 +216,7 @@ impl Steps<'_> {
     }
 
     /// Runs the command; gives its layer.
-    pub(super) fn run_command(
-        &self,
-        step: &Step,
-        run: &RunStep,
-        prepared: &Prepared,
-    ) -> Result<(Tree, Staged), BuildError> {
+    pub(super) fn run_command(&self, step: &Step, run: &RunStep, prepared: &Prepared) -> Result<Made, BuildError> {
         let shown = &self.plan.shown[step.shown];
         for listing in &prepared.listings {
             // What the next build compares with.
@@ -239,7 +235,7 @@ impl Steps<'_> {
         if outcome.is_ok() {
             lines.finish();
         }
-        let (exit, tree, staged) = match outcome {
+        let (exit, made) = match outcome {
             Ok(parts) => parts,
             Err(RunError::Sandbox(sandbox::Error::Cancelled)) => return Err(BuildError::Cancelled),
             Err(RunError::MissingSecret { id, span }) => {
@@ -253,7 +249,7 @@ impl Steps<'_> {
             Err(error) => return Err(self.step_error(step, error)),
         };
         let exit = match exit {
-            sandbox::Exit::Code(0) => return Ok((tree, staged)),
+            sandbox::Exit::Code(0) => return Ok(made),
             sandbox::Exit::Code(code) => Exit::Code(code),
             sandbox::Exit::Signal(signal) => Exit::Signal(signal),
         };
@@ -269,7 +265,7 @@ impl Steps<'_> {
         prepared: &Prepared,
         secrets: &OnceLock<Secrets>,
         output: &mut dyn FnMut(Stream, &[u8]),
-    ) -> Result<(sandbox::Exit, Tree, Staged), RunError> {
+    ) -> Result<(sandbox::Exit, Made), RunError> {
         let snapshot = self.snapshot(step.parent);
         let session = self.store.session()?;
         let staged = self.store.stage()?;
@@ -277,6 +273,10 @@ impl Steps<'_> {
         let scratch = Staged::new(session.directory("root")?);
         let mut held = Held::default();
         let (passwd, group) = account_files(&snapshot)?;
+        let looked = Looked::default();
+        for path in ["etc/passwd", "etc/group"] {
+            looked.read(&snapshot, &TreePath::new(path))?;
+        }
         let user = match run.user.as_str() {
             "" => Ids::default(),
             spec => sandbox::resolve_user(spec, passwd.as_deref(), group.as_deref())?,
@@ -298,7 +298,9 @@ impl Steps<'_> {
         }
         let stubs = Stubs::plan(&mut mounts, &|path| {
             use std::os::unix::ffi::OsStrExt as _;
-            let found = snapshot.lookup(&TreePath::new(path.as_os_str().as_bytes())).map_err(io::Error::other)?;
+            let path = TreePath::new(path.as_os_str().as_bytes());
+            looked.at(&path);
+            let found = snapshot.lookup(&path).map_err(io::Error::other)?;
             Ok(found.map(existing))
         })?;
         let mut lowers = Vec::new();
@@ -332,16 +334,18 @@ impl Steps<'_> {
             shm_size: self.request.shm_size.unwrap_or(SHM_BYTES),
         };
         let _ = secrets.set(std::mem::take(&mut held.secrets));
-        let exit = sandbox::run(&spec, output, self.cancel_of(step))?;
+        let tracer = self.tracer(run, &spec, &snapshot)?;
+        let (exit, traced) = sandbox::run_traced(&spec, tracer, output, self.cancel_of(step))?;
         if exit != sandbox::Exit::Code(0) {
-            return Ok((exit, Tree::default(), staged));
+            return Ok((exit, Made::whole(Tree::default(), staged)));
         }
         for (name, upper_dir) in std::mem::take(&mut held.host_uppers) {
             move_host_upper(&name, &upper_dir, staged.path())?;
         }
         let below = |path: &TreePath| entry_below(&snapshot, path);
         let tree = upper::read(staged.path(), &below)?;
-        Ok((exit, tree, staged))
+        let trace = traced.map(|traced| self.trace_of(run, traced, looked, &snapshot, &tree)).transpose()?;
+        Ok((exit, Made { trace, ..Made::whole(tree, staged) }))
     }
 
     /// Overlays for the host's own directories, where the snapshot stands on them.

@@ -10,6 +10,7 @@ use super::book::{self, Book, Ending};
 use super::context::BuildContext;
 use super::copy_step::Made;
 use super::record::Begun;
+use super::traced::TracedHit;
 use super::why::{Reason, Root};
 use super::{File, Stops, boxed, copy_step, declared, keys, run_step};
 use crate::api::{BuildError, Cancel, Request};
@@ -96,6 +97,8 @@ pub(crate) struct Steps<'a> {
     pub begun: &'a Begun,
     done: Vec<OnceLock<Done>>,
     notes: Vec<OnceLock<Note>>,
+    /// Set once it was said that steps cannot be watched here.
+    pub untraced: OnceLock<()>,
 }
 
 /// The parts of one build, each borrowed from its owner.
@@ -156,6 +159,7 @@ impl<'a> Steps<'a> {
             begun,
             done: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             notes: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
+            untraced: OnceLock::new(),
         }
     }
 
@@ -335,6 +339,18 @@ impl<'a> Steps<'a> {
             gone = true;
         }
         let ids = self.step_ids(step);
+        if !self.no_cache(step) && matches!(input, Input::Run(_)) {
+            let below = self.parent_done(step);
+            let found = self.look_up_traced(step, &below.snapshot, &key).map_err(failed)?;
+            if let Some(TracedHit { record, layer }) = found {
+                for id in ids {
+                    self.store.db().put_record(id, key.id(), &record).map_err(failed)?;
+                }
+                let ending = self.hit(step, Hit::Traced, key, &record);
+                self.succeed(id, step, below.with(layer, record.created_nanos), ending);
+                return Ok(None);
+            }
+        }
         let reason = self.reason(step, &key, &ids, gone, &input).map_err(failed)?;
         Ok(Some(Missed { key, ids, reason, input }))
     }
@@ -436,6 +452,9 @@ impl<'a> Steps<'a> {
         self.store.db().put_record(by_text, key.id(), &record).map_err(failed)?;
         self.store.db().remember(by_place, key.id()).map_err(failed)?;
         self.store.db().remember(anywhere, key.id()).map_err(failed)?;
+        if let Some(trace) = &made.trace {
+            self.keep_trace(&key, trace).map_err(failed)?;
+        }
         let done = self.parent_done(step).with(layer, created_nanos);
         let ending = Ending {
             duration: started.elapsed().as_secs_f64(),
@@ -621,9 +640,9 @@ impl Work<Step> for Steps<'_> {
             (StepKind::Copy(copy), Input::Copy(prepared)) => self
                 .run_copy(step, copy, &prepared, missed.reason.previous.map(|previous| previous.layer))
                 .and_then(|made| self.keep(id, step, missed, made, started)),
-            (StepKind::Run(run), Input::Run(prepared)) => self
-                .run_command(step, run, &prepared)
-                .and_then(|(tree, staged)| self.keep(id, step, missed, Made::whole(tree, staged), started)),
+            (StepKind::Run(run), Input::Run(prepared)) => {
+                self.run_command(step, run, &prepared).and_then(|made| self.keep(id, step, missed, made, started))
+            }
             (StepKind::Copy(_) | StepKind::Run(_), _) => unreachable!("settling a step gives the input of its kind"),
         };
         if let Some(stops) = self.stops {

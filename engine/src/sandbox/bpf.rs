@@ -26,8 +26,14 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 
+/// The offset of an argument's lower half, on a processor that has it first.
+const fn argument(index: u32) -> u32 {
+    FIRST_ARGUMENT + 8 * index
+}
+
 const RET_ALLOW: u32 = 0x7fff_0000;
 const RET_ERRNO: u32 = 0x0005_0000;
+const RET_TELL: u32 = 0x7fc0_0000;
 
 /// What happens to a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +48,15 @@ pub(super) enum Rule {
     RefuseValue(u32, u16),
     /// It goes through if its first argument is one of these, and else answers the errno.
     AllowValues(&'static [u32], u16),
+    /// The builder is told and lets it go on.
+    Tell,
+    /// It goes through if its first argument is one of these, answers the errno if it is that one, and
+    /// the builder is told else.
+    TellBut(&'static [u32], u32, u16),
+    /// It goes through if its argument with this index is this, and else the builder is told.
+    TellUnless(u32, u32),
+    /// It answers the errno if its argument with this index is this, and else goes through.
+    RefuseIf(u32, u32, u16),
 }
 
 /// The rules for one ABI: single numbers, all that are not named go through up to `last`; what is
@@ -138,6 +153,19 @@ fn leaf(rule: Rule) -> Vec<Instruction> {
             program.push(refuse(errno));
             program
         }
+        Rule::Tell => vec![ret(RET_TELL)],
+        Rule::TellBut(passed, refused, errno) => {
+            let mut program = vec![load(FIRST_ARGUMENT), test(JUMP_EQUAL, refused), refuse(errno)];
+            program.extend(passed.iter().flat_map(|value| [test(JUMP_EQUAL, *value), ret(RET_ALLOW)]));
+            program.push(ret(RET_TELL));
+            program
+        }
+        Rule::TellUnless(index, value) => {
+            vec![load(argument(index)), test(JUMP_EQUAL, value), ret(RET_ALLOW), ret(RET_TELL)]
+        }
+        Rule::RefuseIf(index, value, errno) => {
+            vec![load(argument(index)), test(JUMP_EQUAL, value), refuse(errno), ret(RET_ALLOW)]
+        }
     }
 }
 
@@ -158,7 +186,11 @@ pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Runs a program as the kernel would; the errno it answers, or `None` where the call goes through.
+    /// What [`run`] answers for a call of which the builder is told.
+    pub(in super::super) const TOLD: u32 = u32::MAX;
+
+    /// Runs a program as the kernel would, all arguments the same; the errno it answers, or `None` where
+    /// the call goes through.
     pub(in super::super) fn run(program: &[Instruction], architecture: u32, number: u32, argument: u32) -> Option<u32> {
         let (mut at, mut accumulator) = (0, 0);
         loop {
@@ -169,7 +201,7 @@ pub(super) mod tests {
                     accumulator = match operand {
                         NUMBER => number,
                         ARCHITECTURE => architecture,
-                        FIRST_ARGUMENT => argument,
+                        FIRST_ARGUMENT..56 => argument,
                         _ => panic!("loads from {operand}"),
                     };
                     continue;
@@ -179,6 +211,7 @@ pub(super) mod tests {
                     continue;
                 }
                 RETURN if operand == RET_ALLOW => return None,
+                RETURN if operand == RET_TELL => return Some(TOLD),
                 RETURN => return Some(operand & 0xffff),
                 JUMP_EQUAL => accumulator == operand,
                 JUMP_AT_LEAST => accumulator >= operand,

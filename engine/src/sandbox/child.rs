@@ -20,7 +20,7 @@ use rustix::mount::{
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid, WaitOptions, fchdir};
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 /// Links cannot leave the directory that a path is looked up in, and `/proc/PID/fd` links are refused.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -38,11 +38,13 @@ pub(super) struct Child<'a> {
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
     pub(super) status: OwnedFd,
+    /// Takes the descriptor by which calls are told.
+    pub(super) tell: Option<OwnedFd>,
     /// Where the arguments of the builder lie in memory.
     pub(super) arguments: Range<usize>,
     slots: Vec<Option<OwnedFd>>,
     stack: Vec<u8>,
-    keep: [RawFd; 3],
+    keep: Vec<RawFd>,
 }
 
 impl<'a> Child<'a> {
@@ -50,12 +52,19 @@ impl<'a> Child<'a> {
         program: &'a Program,
         launch: &'a Launch,
         [stdout, stderr, status]: [OwnedFd; 3],
+        tell: Option<OwnedFd>,
         arguments: Range<usize>,
     ) -> Self {
-        let mut keep = [stdout.as_raw_fd(), stderr.as_raw_fd(), status.as_raw_fd()];
+        let adopted = program.ops.iter().filter_map(|op| match op {
+            Op::Adopt { descriptor, .. } => Some(*descriptor),
+            _ => None,
+        });
+        let mut keep: Vec<RawFd> =
+            adopted.chain([stdout.as_raw_fd(), stderr.as_raw_fd(), status.as_raw_fd()]).collect();
+        keep.extend(tell.as_ref().map(AsRawFd::as_raw_fd));
         keep.sort_unstable();
         let slots = std::iter::repeat_with(|| None).take(program.slots).collect();
-        Child { program, launch, stdout, stderr, status, arguments, slots, stack: vec![0; STACK_BYTES], keep }
+        Child { program, launch, stdout, stderr, status, tell, arguments, slots, stack: vec![0; STACK_BYTES], keep }
     }
 
     /// Builds the sandbox, runs the command, waits for it, and ends; everything inside then ends too.
@@ -127,7 +136,8 @@ fn prepare_process() -> Result<(), Errno> {
 extern "C" fn command(argument: *mut c_void) -> c_int {
     // SAFETY: `Child::main` passes itself and waits.
     let child = unsafe { &*argument.cast::<Child<'_>>() };
-    let (stage, errno) = child.launch.execute(child.stdout.as_fd(), child.stderr.as_fd());
+    let (stage, errno) =
+        child.launch.execute(child.stdout.as_fd(), child.stderr.as_fd(), child.tell.as_ref().map(AsFd::as_fd));
     let _ = report::send_launch(child.status.as_fd(), stage, errno);
     127
 }
@@ -156,6 +166,11 @@ fn apply(op: &Op, slots: &mut [Option<OwnedFd>], text: &mut Text) -> Result<(), 
                 text.length = rustix::io::read(&context, &mut text.bytes).unwrap_or(0);
             }
             put(slots, *into, made?)
+        }
+        Op::Adopt { into, descriptor } => {
+            // SAFETY: the builder made it for this process alone, which kept it open; nothing else here
+            // owns that number.
+            put(slots, *into, unsafe { OwnedFd::from_raw_fd(*descriptor) })
         }
         Op::MountOverlay { into, links: (base, links), at, options, nodev } => {
             let links = openat2(get(slots, *base)?, links.as_c_str(), PATH, Mode::empty(), STRAIGHT)?;

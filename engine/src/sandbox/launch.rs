@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::ffi::{CString, OsStr, OsString, c_char};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Where commands are searched when the environment has no `PATH`: what Docker gives a container.
@@ -52,12 +52,14 @@ pub(super) struct Launch {
 
 struct Confine {
     filter: &'static [Instruction],
+    /// Loaded instead where somebody wants to be told, and what closes its exception.
+    telling: Option<(&'static [Instruction], &'static [Instruction])>,
     /// The network is the host's: abstract sockets would be too.
     leave_sockets: bool,
 }
 
 impl Launch {
-    pub(super) fn new(spec: &Spec, host: &Host) -> Result<Launch, Error> {
+    pub(super) fn new(spec: &Spec, host: &Host, tells: bool) -> Result<Launch, Error> {
         check_ids(host, spec.user.uid, spec.user.gid)?;
         let argv = spec.argv.iter().map(|word| c_string("argument", word.as_bytes()));
         let variable = |(name, value): &(OsString, OsString)| {
@@ -68,7 +70,9 @@ impl Launch {
         let confine = match spec.security {
             Security::Insecure => None,
             Security::Sandbox => {
-                Some(Confine { filter: seccomp::default_filter(), leave_sockets: spec.network == Network::Host })
+                let telling = tells.then(|| (seccomp::telling_filter(), seccomp::closing_filter()));
+                let leave_sockets = spec.network == Network::Host;
+                Some(Confine { filter: seccomp::default_filter(), telling, leave_sockets })
             }
         };
         Ok(Launch {
@@ -84,8 +88,13 @@ impl Launch {
     }
 
     /// Becomes the command. Returns what failed. Allocates nothing.
-    pub(super) fn execute(&self, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> (Stage, Errno) {
-        if let Err(failed) = self.prepare(stdout, stderr) {
+    pub(super) fn execute(
+        &self,
+        stdout: BorrowedFd<'_>,
+        stderr: BorrowedFd<'_>,
+        tell: Option<BorrowedFd<'_>>,
+    ) -> (Stage, Errno) {
+        if let Err(failed) = self.prepare(stdout, stderr, tell) {
             return failed;
         }
         let mut refused = None;
@@ -101,7 +110,12 @@ impl Launch {
         (Stage::Exec, refused.unwrap_or(Errno::NOENT))
     }
 
-    fn prepare(&self, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<(), (Stage, Errno)> {
+    fn prepare(
+        &self,
+        stdout: BorrowedFd<'_>,
+        stderr: BorrowedFd<'_>,
+        tell: Option<BorrowedFd<'_>>,
+    ) -> Result<(), (Stage, Errno)> {
         self.descriptors(stdout, stderr).map_err(|errno| (Stage::Descriptors, errno))?;
         self.workdir().map_err(|errno| (Stage::Workdir, errno))?;
         if let Some(confine) = &self.confine {
@@ -110,7 +124,7 @@ impl Launch {
                 let _ = sys::leave_abstract_sockets();
             }
             // Before capabilities go: loading a filter needs one, or would forbid setuid programs.
-            sys::load_filter(confine.filter).map_err(|errno| (Stage::Filter, errno))?;
+            confine.load(tell).map_err(|errno| (Stage::Filter, errno))?;
             caps::bound(caps::DOCKER_DEFAULT).map_err(|errno| (Stage::Capabilities, errno))?;
         }
         self.become_user().map_err(|errno| (Stage::User, errno))?;
@@ -155,6 +169,19 @@ impl Launch {
         rustix::thread::clear_ambient_capability_set()?;
         let inheritable = CapabilitySet::empty();
         rustix::thread::set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })
+    }
+}
+
+impl Confine {
+    /// Loads the filter, and hands its descriptor over if somebody is told by it.
+    fn load(&self, tell: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+        let (Some((telling, closing)), Some(tell)) = (self.telling, tell) else {
+            return sys::load_filter(self.filter);
+        };
+        // Refused where an outer container's filter tells already; who waits for it then gets nothing.
+        let Ok(listener) = sys::load_telling_filter(telling) else { return sys::load_filter(self.filter) };
+        sys::send_descriptor(tell, listener.as_fd(), seccomp::HANDING_OVER.cast_signed())?;
+        sys::load_filter(closing)
     }
 }
 

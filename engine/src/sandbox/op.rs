@@ -6,6 +6,7 @@
 use super::error::Action;
 use super::spec::SecretBytes;
 use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -65,6 +66,8 @@ pub(super) enum Op {
     /// An overlay for kernels that take lower directories in one string only: `options` names them by
     /// links in the directory `links` of the slot, where the overlay is also attached, at `at`.
     MountOverlay { into: Slot, links: (Slot, CString), at: CString, options: CString, nodev: bool },
+    /// A detached mount that the builder made; its descriptor is inherited.
+    Adopt { into: Slot, descriptor: RawFd },
     /// A copy of a part of the mount tree, not attached yet.
     CloneTree { into: Slot, origin: Origin, expect: Expect, recursive: bool, attrs: Attrs },
     /// Puts a detached mount on a path of the host; the caller vouches for it.
@@ -103,6 +106,7 @@ impl Op {
             Op::MakePrivate => (Action::Separate, "/".into()),
             Op::NewMount { fs, shows, .. } if fs.to_bytes() == b"overlay" => (Action::MakeOverlay, shows.clone()),
             Op::NewMount { shows, .. } => (Action::MakeFilesystem, shows.clone()),
+            Op::Adopt { .. } => (Action::MakeFilesystem, "/".into()),
             Op::MountOverlay { .. } => (Action::MakeOverlay, "/".into()),
             Op::CloneTree { origin: Origin::Host { root, subpath }, .. } => {
                 let root = PathBuf::from(OsStr::from_bytes(root.as_bytes()));

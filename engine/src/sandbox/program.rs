@@ -7,9 +7,11 @@ use super::host::Host;
 use super::op::{Attrs, Expect, Op, Origin, Setting, Slot};
 use super::overlay::{self, LONGEST_SETTING_BYTES};
 use super::spec::{Mount, MountSource, Network, SecretBytes, Security, Spec};
+use super::trace::Stack;
 use crate::tree::TreePath;
 use std::ffi::{CStr, CString, OsStr};
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -62,9 +64,15 @@ pub(super) struct Program {
     pub(super) slots: usize,
 }
 
-/// Makes the program. `resolv_conf` is what the step finds in `/etc/resolv.conf`.
-pub(super) fn compile(spec: &Spec, host: &Host, resolv_conf: &[u8]) -> Result<Program, Error> {
-    let mut builder = Builder { ops: Vec::with_capacity(96), next: FIRST_FREE, spec, host };
+/// Makes the program. `resolv_conf` is what the step finds in `/etc/resolv.conf`; `watched` are mounts
+/// that show the lower directories of these stacks.
+pub(super) fn compile(
+    spec: &Spec,
+    host: &Host,
+    resolv_conf: &[u8],
+    watched: &[(Stack, RawFd)],
+) -> Result<Program, Error> {
+    let mut builder = Builder { ops: Vec::with_capacity(96), next: FIRST_FREE, spec, host, watched };
     builder.root()?;
     builder.devices()?;
     builder.proc();
@@ -84,6 +92,7 @@ struct Builder<'a> {
     next: Slot,
     spec: &'a Spec,
     host: &'a Host,
+    watched: &'a [(Stack, RawFd)],
 }
 
 impl Builder<'_> {
@@ -119,7 +128,25 @@ impl Builder<'_> {
         self.ops.push(Op::AttachToHost { mount: FILES, path: c_path("scratch directory", &self.spec.scratch)? });
         self.ops.push(Op::MakeDir { base: FILES, path: c"empty".into(), mode: 0o555 });
         let spec = self.spec;
-        self.overlay(ROOT, &spec.lowers, &spec.upper, &spec.work, c"root", Path::new("/"))
+        let lowers = self.watched(Stack::Root, &spec.lowers)?;
+        self.overlay(ROOT, &lowers, &spec.upper, &spec.work, c"root", Path::new("/"))
+    }
+
+    /// The lower directories of a stack: themselves, or where what shows them is attached.
+    fn watched(&mut self, stack: Stack, lowers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+        let Some((_, descriptor)) = self.watched.iter().find(|(other, _)| *other == stack) else {
+            return Ok(lowers.to_vec());
+        };
+        let name = match stack {
+            Stack::Root => "watched".to_owned(),
+            Stack::Mount(index) => format!("watched{index}"),
+        };
+        let path = c_string("name", name.as_bytes())?;
+        let slot = self.slot();
+        self.ops.push(Op::Adopt { into: slot, descriptor: *descriptor });
+        self.ops.push(Op::MakeDir { base: FILES, path: path.clone(), mode: 0o700 });
+        self.ops.push(Op::Attach { mount: slot, base: FILES, path, follow: false });
+        Ok(vec![self.spec.scratch.join(name)])
     }
 
     /// Mounts an overlay and attaches it at `name` in the private tmpfs.
@@ -313,7 +340,8 @@ impl Builder<'_> {
             MountSource::Overlay { lowers, upper, work, subpath } => {
                 let name = c_string("name", format!("overlay{index}"))?;
                 let whole = self.slot();
-                self.overlay(whole, lowers, upper, work, &name, &mount.target)?;
+                let lowers = self.watched(Stack::Mount(index), lowers)?;
+                self.overlay(whole, &lowers, upper, work, &name, &mount.target)?;
                 let origin = Origin::Slot { slot: whole, path: below(subpath)? };
                 self.ops.push(Op::CloneTree { into, origin, expect, recursive: false, attrs });
             }

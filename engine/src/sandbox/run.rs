@@ -4,14 +4,19 @@ use super::child::Child;
 use super::error::{Action, Error};
 use super::host::Host;
 use super::launch::Launch;
+use super::network::Network as NetworkUse;
 use super::program::{Program, compile};
 use super::report::{MESSAGE_BYTES, Report, Stage};
 use super::spec::{Exit, Network, Spec};
 use super::sys::{self, Side};
+use super::trace::{Traced, Tracer};
 use crate::cancel::Cancel;
 use crate::event::Stream;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, socketpair,
+};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::io;
@@ -30,18 +35,46 @@ const OUTPUT_BYTES: usize = 64 * 1024;
 /// When the sandbox cannot be made, the command cannot be started, or `cancel` was used. A command that
 /// fails is no error.
 pub fn run(spec: &Spec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) -> Result<Exit, Error> {
+    run_traced(spec, None, output, cancel).map(|(exit, _)| exit)
+}
+
+/// As [`run`], and watches what the command looks at, if there is a tracer.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_traced(
+    spec: &Spec,
+    mut tracer: Option<Tracer>,
+    output: &mut dyn FnMut(Stream, &[u8]),
+    cancel: &Cancel,
+) -> Result<(Exit, Option<Traced>), Error> {
+    let exit = execute(spec, tracer.as_mut(), output, cancel);
+    let (exit, networked) = exit?;
+    Ok((exit, tracer.map(|tracer| tracer.finish(networked))))
+}
+
+fn execute(
+    spec: &Spec,
+    mut tracer: Option<&mut Tracer>,
+    output: &mut dyn FnMut(Stream, &[u8]),
+    cancel: &Cancel,
+) -> Result<(Exit, bool), Error> {
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
     let host = Host::get()?;
-    let program = compile(spec, host, &resolv_conf(spec.network)?)?;
-    let launch = Launch::new(spec, host)?;
+    let watched = tracer.as_deref().map(Tracer::descriptors).unwrap_or_default();
+    let program = compile(spec, host, &resolv_conf(spec.network)?, &watched)?;
+    // A network of its own reaches nobody.
+    let tells = tracer.is_some() && spec.network == Network::Host;
+    let launch = Launch::new(spec, host, tells)?;
     let network = if spec.network == Network::None { libc::CLONE_NEWNET } else { 0 };
 
     let (stdout, to_stdout) = pipe()?;
     let (stderr, to_stderr) = pipe()?;
     let (status, to_status) = pipe()?;
-    let mut inside = Child::new(&program, &launch, [to_stdout, to_stderr, to_status], host.arguments.clone());
+    let [told, tell] = if tells { handover()?.map(Some) } else { [None, None] };
+    let mut inside = Child::new(&program, &launch, [to_stdout, to_stderr, to_status], tell, host.arguments.clone());
     // SAFETY: the child does nothing but `Child::main`, which keeps the promise and does not return.
     let child = match unsafe { sys::fork(sys::NAMESPACES | network) } {
         Ok(Side::Parent { child, .. }) => child,
@@ -51,9 +84,14 @@ pub fn run(spec: &Spec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) 
     };
     // The writing ends: only the child has them now, so that their closing tells of its end.
     drop(inside);
-    let running = Running { child, streams: [(Stream::Stdout, stdout), (Stream::Stderr, stderr)], status };
+    if let Some(tracer) = &mut tracer {
+        tracer.handed_over();
+    }
+    let telling = if tells { Telling::Awaited(told) } else { Telling::Closed(false) };
+    let mut running = Running { child, streams: [(Stream::Stdout, stdout), (Stream::Stderr, stderr)], status, telling };
     let (report, cancelled) = running.finish(output, cancel)?;
-    match report {
+    let networked = running.telling.used();
+    let exit = match report {
         // The command had ended before it could be stopped; yet what it left may not be complete.
         _ if cancelled => Err(Error::Cancelled),
         Some(Report::Exited(code)) => Ok(Exit::Code(code)),
@@ -61,7 +99,73 @@ pub fn run(spec: &Spec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) 
         Some(Report::Op { index, errno, text }) => Err(failed_op(&program, index, errno, text)),
         Some(Report::Launch { stage, errno }) => Err(failed_launch(spec, stage, errno)),
         None => Err(Error::Lost),
+    };
+    exit.map(|exit| (exit, networked))
+}
+
+/// A pair of sockets: the builder's, and the one that the command's process sends a descriptor over.
+fn handover() -> Result<[OwnedFd; 2], Error> {
+    let flags = SocketFlags::CLOEXEC;
+    let (here, there) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .map_err(Error::host("make a pair of sockets"))?;
+    Ok([here, there])
+}
+
+/// How the builder is told of calls that reach other machines.
+enum Telling {
+    /// The descriptor by which it is told is not there yet.
+    Awaited(Option<OwnedFd>),
+    /// It is, and this was told so far.
+    Open(OwnedFd, NetworkUse),
+    /// Nothing is told any more; whether other machines were reached, or may have been.
+    Closed(bool),
+}
+
+impl Telling {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Telling::Awaited(socket) => socket.as_ref().map(AsFd::as_fd),
+            Telling::Open(listener, _) => Some(listener.as_fd()),
+            Telling::Closed(_) => None,
+        }
     }
+
+    /// Takes what there is to take. `hung_up` says that nothing comes any more.
+    fn serve(&mut self, hung_up: bool) {
+        match self {
+            Telling::Awaited(Some(socket)) => {
+                *self = match receive_descriptor(socket.as_fd()) {
+                    Some(listener) => Telling::Open(listener, NetworkUse::default()),
+                    // The kernel refused to tell: anything may have happened.
+                    None => Telling::Closed(true),
+                };
+            }
+            Telling::Open(_, known) if hung_up => *self = Telling::Closed(known.used),
+            Telling::Open(listener, known) => known.serve(listener.as_fd()),
+            Telling::Awaited(None) | Telling::Closed(_) => {}
+        }
+    }
+
+    fn used(&self) -> bool {
+        match self {
+            Telling::Awaited(_) => true,
+            Telling::Open(_, known) => known.used,
+            Telling::Closed(used) => *used,
+        }
+    }
+}
+
+/// The one descriptor that comes over a socket; `None` where it was closed without.
+fn receive_descriptor(socket: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut parts = [io::IoSliceMut::new(&mut byte)];
+    rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).ok()?;
+    control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    })
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
@@ -85,11 +189,16 @@ struct Running {
     child: OwnedFd,
     streams: [(Stream, OwnedFd); 2],
     status: OwnedFd,
+    telling: Telling,
 }
 
 impl Running {
     /// Passes on output until the sandbox is gone, then collects it.
-    fn finish(self, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) -> Result<(Option<Report>, bool), Error> {
+    fn finish(
+        &mut self,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &Cancel,
+    ) -> Result<(Option<Report>, bool), Error> {
         let relayed = self.relay(output, cancel);
         if relayed.is_err() {
             // It cannot be followed any more, so it must not go on. It may have ended already.
@@ -99,15 +208,26 @@ impl Running {
         relayed
     }
 
-    fn relay(&self, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) -> Result<(Option<Report>, bool), Error> {
+    fn relay(
+        &mut self,
+        output: &mut dyn FnMut(Stream, &[u8]),
+        cancel: &Cancel,
+    ) -> Result<(Option<Report>, bool), Error> {
         let mut buffer = vec![0; OUTPUT_BYTES];
         let mut message = [0; MESSAGE_BYTES];
         let (mut report, mut cancelled) = (None, false);
-        // Indices: the two streams, the status, the cancellation. A pipe is done when nobody can write it.
-        let mut open = [true; 4];
+        // Indices: the two streams, the status, the cancellation, what is told. A pipe is done when nobody
+        // can write it.
+        let mut open = [true; 5];
         while open[..3].contains(&true) {
-            let fds = [self.streams[0].1.as_fd(), self.streams[1].1.as_fd(), self.status.as_fd(), cancel.as_fd()];
-            let ready = wait_for(&fds, &open)?;
+            open[4] = self.telling.fd().is_some();
+            let told = self.telling.fd().unwrap_or(cancel.as_fd());
+            let streams = &self.streams;
+            let fds = [streams[0].1.as_fd(), streams[1].1.as_fd(), self.status.as_fd(), cancel.as_fd(), told];
+            let (ready, hung_up) = wait_for(&fds, &open)?;
+            if ready[4] {
+                self.telling.serve(hung_up);
+            }
             for (index, (stream, fd)) in self.streams.iter().enumerate() {
                 if ready[index] {
                     let count = read(fd.as_fd(), &mut buffer)?;
@@ -133,8 +253,9 @@ impl Running {
     }
 }
 
-/// Which of the open descriptors have something to read, or are closed on the other side.
-fn wait_for(fds: &[BorrowedFd<'_>; 4], open: &[bool; 4]) -> Result<[bool; 4], Error> {
+/// Which of the open descriptors have something to read, or are closed on the other side; and whether
+/// the last one is closed and has nothing to read.
+fn wait_for(fds: &[BorrowedFd<'_>; 5], open: &[bool; 5]) -> Result<([bool; 5], bool), Error> {
     let asked: Vec<usize> = (0..fds.len()).filter(|index| open[*index]).collect();
     let mut polled: Vec<_> = asked.iter().map(|index| PollFd::from_borrowed_fd(fds[*index], PollFlags::IN)).collect();
     loop {
@@ -146,11 +267,14 @@ fn wait_for(fds: &[BorrowedFd<'_>; 4], open: &[bool; 4]) -> Result<[bool; 4], Er
             }
         }
     }
-    let mut ready = [false; 4];
+    let mut ready = [false; 5];
+    let mut hung_up = false;
     for (index, fd) in asked.iter().zip(&polled) {
-        ready[*index] = !fd.revents().is_empty();
+        let events = fd.revents();
+        ready[*index] = !events.is_empty();
+        hung_up = events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN);
     }
-    Ok(ready)
+    Ok((ready, hung_up && open[4]))
 }
 
 fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Error> {

@@ -28,6 +28,83 @@ pub(super) fn default_filter() -> &'static [Instruction] {
     FILTER.get_or_init(|| assemble(&tables()))
 }
 
+/// The same, with the builder being told of every call by which a program reaches other machines.
+pub(super) fn telling_filter() -> &'static [Instruction] {
+    static FILTER: OnceLock<Vec<Instruction>> = OnceLock::new();
+    FILTER.get_or_init(|| {
+        let mut tables = tables();
+        let (native, foreign) = tables.split_at_mut(1);
+        tell(native, &NATIVE_CALLS);
+        #[cfg(target_arch = "x86_64")]
+        tell(foreign, &I386_CALLS);
+        let _ = foreign;
+        assemble(&tables)
+    })
+}
+
+/// Takes the exception that [`telling_filter`] makes for [`HANDING_OVER`] back again.
+pub(super) fn closing_filter() -> &'static [Instruction] {
+    static FILTER: OnceLock<Vec<Instruction>> = OnceLock::new();
+    FILTER.get_or_init(|| {
+        let mut tables = tables();
+        for (table, calls) in tables.iter_mut().zip(CALLS) {
+            table.rules = vec![(calls.sendmsg, Rule::RefuseIf(2, HANDING_OVER, EPERM))];
+        }
+        assemble(&tables)
+    })
+}
+
+/// The flags of the one `sendmsg` by which the filter's own descriptor is handed over while it is in
+/// force already: `MSG_PROBE`, `MSG_TRUNC`, `MSG_FIN`, `MSG_SYN` and `MSG_RST`, which no sender means.
+pub(super) const HANDING_OVER: u32 = 0x1630;
+
+/// The numbers of the calls that reach other machines.
+pub(super) struct Calls {
+    pub socket: u32,
+    pub connect: u32,
+    pub sendto: u32,
+    pub sendmsg: u32,
+    pub sendmmsg: u32,
+    /// The one call that stands for all of them on i386.
+    pub socketcall: Option<u32>,
+}
+
+pub(super) const NATIVE_CALLS: Calls = Calls {
+    socket: libc::SYS_socket as u32,
+    connect: libc::SYS_connect as u32,
+    sendto: libc::SYS_sendto as u32,
+    sendmsg: libc::SYS_sendmsg as u32,
+    sendmmsg: libc::SYS_sendmmsg as u32,
+    socketcall: None,
+};
+
+#[cfg(target_arch = "x86_64")]
+pub(super) const I386_CALLS: Calls =
+    Calls { socket: 359, connect: 362, sendto: 369, sendmsg: 370, sendmmsg: 345, socketcall: Some(102) };
+
+#[cfg(target_arch = "x86_64")]
+const CALLS: [&Calls; 2] = [&NATIVE_CALLS, &I386_CALLS];
+#[cfg(not(target_arch = "x86_64"))]
+const CALLS: [&Calls; 1] = [&NATIVE_CALLS];
+
+/// Address families that reach nothing but this machine: `AF_UNIX`, `AF_NETLINK`, `AF_ALG`.
+const LOCAL_FAMILIES: &[u32] = &[1, 16, 38];
+
+fn tell(tables: &mut [Table], calls: &Calls) {
+    for table in tables {
+        table.rules.retain(|(number, _)| *number != calls.socket);
+        table.rules.extend([
+            (calls.socket, Rule::TellBut(LOCAL_FAMILIES, AF_VSOCK, EPERM)),
+            (calls.connect, Rule::Tell),
+            // Without an address it goes where the socket is connected to.
+            (calls.sendto, Rule::TellUnless(4, 0)),
+            (calls.sendmsg, Rule::TellUnless(2, HANDING_OVER)),
+            (calls.sendmmsg, Rule::Tell),
+        ]);
+        table.rules.extend(calls.socketcall.map(|number| (number, Rule::Tell)));
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 fn tables() -> Vec<Table> {
     const X86_64: u32 = 0xc000_003e;
@@ -161,7 +238,7 @@ fn i386() -> Vec<(u32, Rule)> {
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
-    use super::super::bpf::tests::run;
+    use super::super::bpf::tests::{TOLD, run};
     use super::*;
 
     const X86_64: u32 = 0xc000_003e;
@@ -193,6 +270,24 @@ mod tests {
         assert_eq!(native(libc::SYS_personality, 0x4_0000), EPERM);
         assert_eq!(native(libc::SYS_socket, 1), None);
         assert_eq!(native(libc::SYS_socket, AF_VSOCK), EPERM);
+    }
+
+    #[test]
+    fn the_builder_is_told_of_what_reaches_other_machines_and_of_nothing_else() {
+        let told = |architecture, number, argument| run(telling_filter(), architecture, number, argument) == Some(TOLD);
+        for (architecture, calls) in [(X86_64, &NATIVE_CALLS), (I386, &I386_CALLS)] {
+            for call in [calls.connect, calls.sendto, calls.sendmsg, calls.sendmmsg, calls.socket] {
+                assert!(told(architecture, call, 2), "call {call}");
+            }
+            assert!(!told(architecture, calls.socket, 1) && !told(architecture, calls.sendto, 0));
+            assert!(!told(architecture, calls.sendmsg, HANDING_OVER));
+            assert_eq!(run(closing_filter(), architecture, calls.sendmsg, HANDING_OVER), EPERM);
+            assert_eq!(run(closing_filter(), architecture, calls.sendmsg, 0), None);
+            assert_eq!(run(telling_filter(), architecture, calls.socket, AF_VSOCK), EPERM);
+        }
+        assert!(told(I386, 102, 1));
+        assert_eq!(run(telling_filter(), X86_64, libc::SYS_mount as u32, 0), EPERM);
+        assert_eq!(run(telling_filter(), X86_64, libc::SYS_openat as u32, 0), None);
     }
 
     #[test]

@@ -175,19 +175,117 @@ pub(super) unsafe fn execute(program: &CStr, argv: &[*const c_char], envp: &[*co
 
 /// Loads a filter of system calls for this thread and all that it starts. Needs `CAP_SYS_ADMIN`.
 pub(super) fn load_filter(filter: &[Instruction]) -> Result<(), Errno> {
+    set_filter(filter, SPEC_ALLOW).map(drop)
+}
+
+/// The same, with a descriptor by which the calls are told that the filter wants told.
+pub(super) fn load_telling_filter(filter: &[Instruction]) -> Result<OwnedFd, Errno> {
+    const NEW_LISTENER: c_long = 8;
+    /// While a call is being told, only a deadly signal interrupts it. Kernels before 5.19 lack it.
+    const WAIT_KILLABLE: c_long = 32;
+    let flags = SPEC_ALLOW | NEW_LISTENER;
+    let fd = match set_filter(filter, flags | WAIT_KILLABLE) {
+        Err(Errno::INVAL) => set_filter(filter, flags)?,
+        answer => answer?,
+    };
+    // SAFETY: the kernel put a new descriptor there, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+}
+
+/// Leaves speculation mitigations as they are: a filter is no reason to slow a compiler down.
+const SPEC_ALLOW: c_long = 4;
+
+fn set_filter(filter: &[Instruction], flags: c_long) -> Result<c_long, Errno> {
     #[repr(C)]
     struct Program {
         length: u16,
         instructions: *const Instruction,
     }
-    /// Leaves speculation mitigations as they are: a filter is no reason to slow a compiler down.
-    const SPEC_ALLOW: c_long = 4;
     let length = u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?;
     let program = Program { length, instructions: filter.as_ptr() };
     // SAFETY: `Instruction` has the layout of `sock_filter`; the kernel copies the program.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, SPEC_ALLOW, &raw const program) };
-    outcome(answer).map(drop)
+    outcome(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) })
+}
+
+/// Sends a descriptor over a socket, with these flags. Allocates nothing.
+pub(super) fn send_descriptor(socket: BorrowedFd<'_>, sent: BorrowedFd<'_>, flags: c_int) -> Result<(), Errno> {
+    /// Room for the header and one descriptor, aligned as the kernel wants it.
+    #[repr(C, align(8))]
+    struct Control([u8; 24]);
+    let mut byte = 0u8;
+    let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let mut control = Control([0; 24]);
+    // SAFETY: an all-zero message is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = control.0.len() as _;
+    // SAFETY: the control buffer holds one header and one number; all that is pointed to lives until
+    // the call returns.
+    let answer = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<c_int>() as u32) as _;
+        libc::CMSG_DATA(header).cast::<c_int>().write_unaligned(sent.as_raw_fd());
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, flags)
+    };
+    outcome(answer as c_long).map(drop)
+}
+
+/// A call that a filter tells of, as `struct seccomp_notif` has it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Told {
+    pub id: u64,
+    pub pid: u32,
+    pub flags: u32,
+    pub number: i32,
+    pub architecture: u32,
+    pub pointer: u64,
+    pub arguments: [u64; 6],
+}
+
+/// Takes the next call that a filter tells of.
+pub(super) fn receive_told(listener: BorrowedFd<'_>) -> Result<Told, Errno> {
+    /// `SECCOMP_IOCTL_NOTIF_RECV`.
+    const RECEIVE: u64 = 0xc050_2100;
+    const { assert!(size_of::<Told>() == 80) };
+    let mut told = Told { id: 0, pid: 0, flags: 0, number: 0, architecture: 0, pointer: 0, arguments: [0; 6] };
+    // SAFETY: the kernel fills exactly this layout, which must be zero before.
+    let answer = unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE as _, &raw mut told) };
+    outcome(answer.into()).map(|_| told)
+}
+
+/// Lets a told call go on.
+pub(super) fn let_go_on(listener: BorrowedFd<'_>, id: u64) -> Result<(), Errno> {
+    /// `SECCOMP_IOCTL_NOTIF_SEND` and `SECCOMP_USER_NOTIF_FLAG_CONTINUE`.
+    const SEND: u64 = 0xc018_2101;
+    const CONTINUE: u32 = 1;
+    #[repr(C)]
+    struct Answer {
+        id: u64,
+        value: i64,
+        error: i32,
+        flags: u32,
+    }
+    let answer = Answer { id, value: 0, error: 0, flags: CONTINUE };
+    // SAFETY: the kernel reads exactly this layout.
+    let sent = unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) };
+    outcome(sent.into()).map(drop)
+}
+
+/// Reads from another process' memory; an error where not all of it can be read.
+pub(super) fn read_memory(pid: u32, address: u64, into: &mut [u8]) -> Result<(), Errno> {
+    let length = into.len();
+    let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: length };
+    let base = std::ptr::without_provenance_mut::<c_void>(usize::try_from(address).map_err(|_| Errno::FAULT)?);
+    let remote = libc::iovec { iov_base: base, iov_len: length };
+    let pid = libc::pid_t::try_from(pid).map_err(|_| Errno::SRCH)?;
+    // SAFETY: the local part is this slice; the remote one is only a number here.
+    let count = unsafe { libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) };
+    if outcome(count as c_long)? as usize == length { Ok(()) } else { Err(Errno::FAULT) }
 }
 
 /// Keeps this process and its children from connecting to abstract sockets of processes outside: with

@@ -5,6 +5,7 @@
 mod attacks;
 mod confinement;
 mod layers;
+mod traced;
 mod world;
 
 use super::{Cancel, Error, Exit, Mount, MountSource, Network};

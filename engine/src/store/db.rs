@@ -11,6 +11,7 @@
 //! | images | [`ImageKey`] | [`ImageRecord`] |
 //! | ids | [`Sha256`] image id | [`ImageKey`] |
 //! | names | `docker.io/library/name:tag` | [`ImageKey`] |
+//! | traces | [`KeyId`] of a record | a trace as [`crate::trace::codec`] has it, or what it follows from |
 //! | used | a [`Used`] | when it was last of use, exact to a day; seconds since 1970 |
 //!
 //! Values are postcard. What is written goes to one thread, which commits what has gathered in one
@@ -19,6 +20,7 @@
 
 use super::{BlobRef, ImageRecord, Record, StoreError};
 use crate::digest::{ImageKey, KeyId, LayerId, Sha256, StepId};
+use crate::trace::{Trace, codec};
 use heed::types::Bytes;
 use heed::{Database, Env, EnvOpenOptions, RwTxn};
 use serde::de::DeserializeOwned;
@@ -60,9 +62,10 @@ enum Table {
     Ids,
     Names,
     Used,
+    Traces,
 }
 
-const TABLES: [(Table, &str); 9] = [
+const TABLES: [(Table, &str); 10] = [
     (Table::Records, "records"),
     (Table::Steps, "steps"),
     (Table::Layers, "layers"),
@@ -72,6 +75,7 @@ const TABLES: [(Table, &str); 9] = [
     (Table::Ids, "ids"),
     (Table::Names, "names"),
     (Table::Used, "used"),
+    (Table::Traces, "traces"),
 ];
 
 /// Something whose last use is remembered.
@@ -219,6 +223,50 @@ impl Db {
     pub fn put_record(&self, step: StepId, key: KeyId, record: &Record) -> Result<(), StoreError> {
         self.put(Table::Records, key.as_bytes(), record)?;
         self.send(Write::Remember(step, key))
+    }
+
+    /// What the execution under a key was seen to depend on, if it was watched.
+    pub fn trace(&self, key: KeyId) -> Result<Option<Trace>, StoreError> {
+        let read = self.env.read_txn().map_err(self.failed("read"))?;
+        let bytes = self.tables[Table::Traces as usize].get(&read, key.as_bytes()).map_err(self.failed("read"))?;
+        // One of another shape is as good as none.
+        Ok(bytes.and_then(|bytes| codec::decode(bytes).ok()))
+    }
+
+    /// Remembers what the execution under a key was seen to depend on, as the newest path set of its weak key.
+    pub fn put_trace(&self, weak: StepId, key: KeyId, trace: &Trace) -> Result<(), StoreError> {
+        self.send(Write::Put(Table::Traces, key.as_bytes().to_vec(), codec::encode(trace)))?;
+        self.send(Write::Remember(weak, key))
+    }
+
+    /// Remembers that the record under `key` is the one of another execution, `from`, whose trace held.
+    pub fn put_derived(&self, key: KeyId, from: KeyId) -> Result<(), StoreError> {
+        let value = [DERIVED.as_slice(), from.as_bytes()].concat();
+        self.send(Write::Put(Table::Traces, key.as_bytes().to_vec(), value))
+    }
+
+    /// The execution whose trace held when the record under `key` was made of its record.
+    pub fn derived_from(&self, key: KeyId) -> Result<Option<KeyId>, StoreError> {
+        let read = self.env.read_txn().map_err(self.failed("read"))?;
+        let bytes = self.tables[Table::Traces as usize].get(&read, key.as_bytes()).map_err(self.failed("read"))?;
+        Ok(bytes.and_then(derived))
+    }
+
+    /// Forgets the path set of an execution, which was found to lie, and every record that was made of its record.
+    pub fn quarantine(&self, key: KeyId) -> Result<(), StoreError> {
+        let read = self.env.read_txn().map_err(self.failed("read"))?;
+        let mut gone = Vec::new();
+        for item in self.tables[Table::Traces as usize].iter(&read).map_err(self.failed("read"))? {
+            let (other, value) = item.map_err(self.failed("read"))?;
+            if derived(value) == Some(key)
+                && let Ok(other) = other.try_into()
+            {
+                gone.push(KeyId::from_bytes(other));
+            }
+        }
+        drop(read);
+        gone.into_iter().try_for_each(|other| self.remove_record(other))?;
+        self.send(Write::Delete(Table::Traces, key.as_bytes().to_vec()))
     }
 
     /// Makes a recorded key the newest of another step too.
@@ -388,6 +436,7 @@ impl Db {
 
     /// Forgets a record.
     pub fn remove_record(&self, key: KeyId) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Traces, key.as_bytes().to_vec()))?;
         self.send(Write::Delete(Table::Records, key.as_bytes().to_vec()))
     }
 
@@ -406,6 +455,13 @@ impl Db {
         }
         Ok(all)
     }
+}
+
+/// What stands before the key in the trace of a record that follows from another.
+const DERIVED: &[u8; 8] = b"kilndrv1";
+
+fn derived(value: &[u8]) -> Option<KeyId> {
+    Some(KeyId::from_bytes(value.strip_prefix(DERIVED)?.try_into().ok()?))
 }
 
 impl Drop for Db {

@@ -37,6 +37,12 @@ impl TreePath {
         TreePath(parts.join(&b'/').into())
     }
 
+    /// Takes a path that is normalised already; `None` where it is not.
+    pub fn from_clean(path: &[u8]) -> Option<Self> {
+        let clean = path.is_empty() || path.split(|&b| b == b'/').all(|part| !matches!(part, b"" | b"." | b".."));
+        clean.then(|| TreePath(path.into()))
+    }
+
     /// The bytes; empty for the root.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

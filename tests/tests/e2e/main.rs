@@ -15,4 +15,5 @@ mod outputs;
 mod processes;
 mod registry;
 mod registry_server;
+mod traced;
 mod watch;

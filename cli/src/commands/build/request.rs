@@ -8,7 +8,7 @@ use crate::failure::UsageError;
 use crate::project::Project;
 use crate::session::Session;
 use crate::text::quantity;
-use kiln_engine::api::{CheckRequest, Context, Entitlement, NetworkMode, Output, Request, Secret, Ssh};
+use kiln_engine::api::{CheckRequest, Context, Entitlement, NetworkMode, Output, Request, Secret, Ssh, TraceMode};
 use kiln_engine::registry::Options;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -67,6 +67,11 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         outputs,
         no_cache: args.no_cache,
         no_cache_filter: args.no_cache_filter,
+        trace: match args.trace {
+            super::Trace::Auto => TraceMode::Auto,
+            super::Trace::All => TraceMode::All,
+            super::Trace::Off => TraceMode::Off,
+        },
         jobs: jobs(args.jobs, environment)?,
         network: network(&args.network)?,
         pull: args.pull,

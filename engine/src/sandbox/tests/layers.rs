@@ -92,8 +92,8 @@ fn the_program_is_the_same_for_the_same_step_and_ends_by_entering_the_root() {
     let Some(world) = World::new() else { return };
     let spec = world.spec("true");
     let host = Host::get().unwrap();
-    let program = compile(&spec, host, b"nameserver 1.1.1.1\n").unwrap();
-    assert_eq!(program, compile(&spec, host, b"nameserver 1.1.1.1\n").unwrap());
+    let program = compile(&spec, host, b"nameserver 1.1.1.1\n", &[]).unwrap();
+    assert_eq!(program, compile(&spec, host, b"nameserver 1.1.1.1\n", &[]).unwrap());
     assert!(matches!(program.ops.first(), Some(Op::MakePrivate)));
     assert!(matches!(program.ops.last(), Some(Op::EnterRoot { .. })));
     // Every path of the host that a step's program opens: its own directories and six devices.

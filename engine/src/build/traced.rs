@@ -1,0 +1,209 @@
+//! RUN steps by what they were seen to depend on: watching one while it runs, and finding an earlier
+//! execution whose every dependency is the same in the snapshot of now.
+//!
+//! Two look-ups. The *weak key* is the step's key without its parent; it leads to the last executions
+//! that were watched. Each one's trace is then evaluated on the listings of the new parent; where it
+//! holds, the recorded layer is stacked on the new parent as it is. Knows nothing of how a step is watched.
+
+use super::declared;
+use super::steps::Steps;
+use crate::api::TraceMode;
+use crate::digest::StepId;
+use crate::event::Event;
+use crate::key::declared::Parent;
+use crate::key::{self, Component, Key};
+use crate::plan::{RunStep, Step};
+use crate::sandbox::{Spec, Stack, Traced, Tracer};
+use crate::snapshot::{LookupError, Snapshot, resolve_with};
+use crate::store::{Layer, Record, StoreError, Used};
+use crate::trace::{Aspect, Recorder, Space, Stacked, Trace, View};
+use crate::tree::{Tree, TreePath};
+use kiln_dsl::mount::MountKind;
+use std::sync::Arc;
+
+/// The components of a key that a trace stands for.
+fn is_traced(component: &Component) -> bool {
+    component.label == "parent"
+}
+
+/// Names the executions that differ at most in what a trace covers.
+fn weak_id(key: &Key) -> StepId {
+    let components = key.components().iter().filter(|one| !is_traced(one)).cloned().collect();
+    key::step_id(&["traced", &Key::new("weak", components).id().to_hex()])
+}
+
+/// What of a step was looked at by kiln itself.
+#[derive(Default)]
+pub(super) struct Looked(std::cell::RefCell<Vec<(TreePath, Aspect)>>);
+
+impl Looked {
+    /// Notes a path.
+    pub fn at(&self, path: &TreePath) {
+        self.0.borrow_mut().push((path.clone(), Aspect::Entry));
+    }
+
+    /// Notes a file that was read, with the links that led to it.
+    pub fn read(&self, snapshot: &Snapshot, path: &TreePath) -> Result<(), LookupError> {
+        let real = resolve_with(path, true, &|path| {
+            self.at(path);
+            snapshot.lookup(path)
+        })?;
+        self.0.borrow_mut().push((real, Aspect::Content));
+        Ok(())
+    }
+}
+
+/// The listings of a snapshot's layers.
+pub(super) fn view(snapshot: &Snapshot) -> Result<View<'_>, StoreError> {
+    let layers = snapshot.layers().iter().map(|layer| stacked(layer)).collect::<Result<Vec<_>, _>>()?;
+    Ok(View::new(layers))
+}
+
+fn stacked(layer: &Layer) -> Result<Stacked<'_>, StoreError> {
+    Ok(match layer.is_host() {
+        true => Stacked::Host { id: layer.id() },
+        false => Stacked::Listed { id: layer.id(), tree: layer.tree()? },
+    })
+}
+
+/// An earlier execution whose result is the right one here.
+pub(super) struct TracedHit {
+    pub record: Record,
+    pub layer: Arc<Layer>,
+}
+
+impl Steps<'_> {
+    /// Looks for an earlier execution whose every dependency is the same here, and makes its record also
+    /// that of `key`.
+    pub(super) fn look_up_traced(
+        &self,
+        step: &Step,
+        snapshot: &Snapshot,
+        key: &Key,
+    ) -> Result<Option<TracedHit>, StoreError> {
+        let mode = match (self.request.trace, declared::parent(step)) {
+            (TraceMode::Off, _) | (_, Parent::Whole | Parent::Ignored) => return Ok(None),
+            (_, Parent::Traced) => TraceMode::All,
+            (mode, Parent::Usual) => mode,
+        };
+        let candidates = self.store.db().step_keys(weak_id(key))?;
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        let new = view(snapshot)?;
+        for candidate in candidates {
+            let Some(trace) = self.store.db().trace(candidate)? else { continue };
+            if !is_usable(&trace, mode) || !self.holds(&trace, &new)? {
+                continue;
+            }
+            let Some(mut record) = self.store.db().record(candidate)? else { continue };
+            let Some(layer) = self.store.layer(record.layer)? else { continue };
+            self.store.db().mark_used(Used::Record(candidate))?;
+            record.components = key.components().to_vec();
+            self.store.db().put_derived(key.id(), candidate)?;
+            return Ok(Some(TracedHit { record, layer }));
+        }
+        Ok(None)
+    }
+
+    fn holds(&self, trace: &Trace, new: &View<'_>) -> Result<bool, StoreError> {
+        for space in &trace.spaces {
+            let (trees, hosts) = self.earlier_layers(space, new)?;
+            let old = earlier_view(space, new, &trees, hosts);
+            if space.first_difference(old.as_ref(), new).is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The listings of a space's layers that are not in `new` at the same place; `false` where one is lost.
+    fn earlier_layers(&self, space: &Space, new: &View<'_>) -> Result<(Vec<Tree>, bool), StoreError> {
+        let common = common(space, new);
+        let mut trees = Vec::new();
+        for id in space.layers.iter().skip(common) {
+            match self.store.tree(*id)? {
+                Some(tree) => trees.push(tree),
+                None => return Ok((trees, false)),
+            }
+        }
+        Ok((trees, true))
+    }
+
+    /// Prepares to watch a step. A kernel that cannot is said once; the step then depends on its whole snapshot.
+    pub(super) fn tracer(&self, run: &RunStep, spec: &Spec, snapshot: &Snapshot) -> Result<Option<Tracer>, StoreError> {
+        // Without a filter of its system calls a step may mount and unmount as it likes.
+        if self.request.trace == TraceMode::Off || run.insecure {
+            return Ok(None);
+        }
+        let attributes = view(snapshot)?.has_attributes();
+        match Tracer::new(spec, &[(Stack::Root, attributes)]) {
+            Ok(tracer) => Ok(Some(tracer)),
+            Err(reason) => {
+                if self.untraced.set(()).is_ok() {
+                    let message =
+                        format!("RUN steps cannot be watched here, so each depends on all that is below it: {reason}");
+                    self.sink.emit(Event::Warning { message });
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The trace of a step that has run and left this layer.
+    pub(super) fn trace_of(
+        &self,
+        run: &RunStep,
+        traced: Traced,
+        looked: Looked,
+        snapshot: &Snapshot,
+        layer: &Tree,
+    ) -> Result<Trace, StoreError> {
+        let view = view(snapshot)?;
+        // An agent is somebody else, though its socket is here.
+        let has_agent = run.mounts.iter().any(|mount| mount.mount.kind == MountKind::Ssh);
+        let mut trace = Trace { networked: traced.networked || has_agent, ..Trace::default() };
+        let mut recorder = Recorder::default();
+        looked.0.into_inner().into_iter().for_each(|(path, aspect)| recorder.add(path, aspect));
+        for dir in snapshot.host_dirs() {
+            use std::os::unix::ffi::OsStrExt as _;
+            // An overlay of its own, which is not watched: the host's files are one thing.
+            recorder.add(TreePath::new(dir.as_os_str().as_bytes()), Aspect::Subtree);
+        }
+        for (_, observed) in traced.stacks {
+            recorder.observed(&observed);
+            trace.incomplete = trace.incomplete.or(observed.incomplete);
+        }
+        let space = recorder.finish("", &view);
+        if let Err(missed) = space.covers(layer, &view) {
+            trace.incomplete.get_or_insert(missed.to_string());
+        }
+        trace.spaces.push(space);
+        Ok(trace)
+    }
+
+    /// Remembers a trace for the executions that differ only in their parent.
+    pub(super) fn keep_trace(&self, key: &Key, trace: &Trace) -> Result<(), StoreError> {
+        self.store.db().put_trace(weak_id(key), key.id(), trace)
+    }
+}
+
+/// Whether a step may be skipped by this trace at all.
+fn is_usable(trace: &Trace, mode: TraceMode) -> bool {
+    trace.incomplete.is_none() && (mode == TraceMode::All || !trace.networked)
+}
+
+/// How many layers from the bottom are the same.
+fn common(space: &Space, new: &View<'_>) -> usize {
+    space.layers.iter().zip(new.layers()).take_while(|(old, new)| **old == *new).count()
+}
+
+/// A space's own stack: what it has in common with `new` from there, the rest from `trees`.
+fn earlier_view<'a>(space: &Space, new: &View<'a>, trees: &'a [Tree], is_whole: bool) -> Option<View<'a>> {
+    if !is_whole {
+        return None;
+    }
+    let shared = new.stacked().take(common(space, new));
+    let own = trees.iter().map(|tree| Stacked::Listed { id: tree.id(), tree });
+    Some(View::new(shared.chain(own).collect::<Vec<_>>()))
+}

@@ -1,0 +1,102 @@
+//! Watches what a step looks at: a read-only FUSE layer below its overlay.
+//!
+//! The kernel asks for each name, listing and read once, so that nothing escapes whatever the program
+//! does: static, threaded, by io_uring, by mapping, by a copy into the upper directory. Works in a user
+//! namespace. Knows nothing of keys, and not what was seen is good for.
+
+mod nodes;
+mod protocol;
+mod serve;
+
+use super::overlay;
+use crate::trace::Observed;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+use serve::{Ended, Server};
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Why nothing can be watched here, in words.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CannotWatch(String);
+
+/// A running server and its file system, which is mounted nowhere yet.
+#[derive(Debug)]
+pub(super) struct Watch {
+    mount: Option<OwnedFd>,
+    thread: JoinHandle<Ended>,
+    stop: Arc<OwnedFd>,
+}
+
+impl Watch {
+    /// Shows these directories, the topmost first, as one. `attributes` says whether any file in them has
+    /// extended attributes; without, the kernel is told once that there are none.
+    pub(super) fn new(lowers: &[PathBuf], attributes: bool) -> Result<Watch, CannotWatch> {
+        let cannot = |what: &str| {
+            let what = what.to_owned();
+            move |errno: Errno| CannotWatch(format!("{what}: {}", std::io::Error::from(errno)))
+        };
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let device = openat(CWD, c"/dev/fuse", flags, Mode::empty()).map_err(cannot("/dev/fuse cannot be opened"))?;
+        let root = match lowers {
+            [only] => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                openat(CWD, only, flags, Mode::empty()).map_err(cannot("a layer cannot be opened"))?
+            }
+            _ => overlay::merged(lowers).map_err(|error| CannotWatch(format!("layers cannot be merged: {error}")))?,
+        };
+        let mount = mount(&device).map_err(cannot("a FUSE file system cannot be mounted"))?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(cannot("no event can be made"))?;
+        let stop = Arc::new(stop);
+        let server = Server::new(device, root, attributes);
+        let told = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name("kiln-watch".to_owned())
+            .spawn(move || server.run(told.as_fd()))
+            .map_err(|error| CannotWatch(format!("no server can be started: {error}")))?;
+        Ok(Watch { mount: Some(mount), thread, stop })
+    }
+
+    /// The mount's descriptor, which the process that attaches it inherits under the same number.
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.mount.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// Lets go of the mount: another process has it now.
+    pub(super) fn handed_over(&mut self) {
+        self.mount = None;
+    }
+
+    /// Ends the server, whose step has ended, and gives what it saw.
+    pub(super) fn finish(mut self) -> Observed {
+        self.handed_over();
+        // Cannot fail: the counter is far from full. A server that has ended needs no telling.
+        let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
+        match self.thread.join() {
+            Ok(Ended { nodes, trouble }) => Observed { seen: nodes.seen(), incomplete: trouble },
+            Err(_) => Observed { seen: Vec::new(), incomplete: Some("its server failed".to_owned()) },
+        }
+    }
+}
+
+/// Makes the file system that this open device serves.
+fn mount(device: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"fuse", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let number = CString::new(device.as_raw_fd().to_string()).map_err(|_| Errno::INVAL)?;
+    fsconfig_set_string(&context, c"source", c"kiln")?;
+    fsconfig_set_string(&context, c"fd", number.as_c_str())?;
+    fsconfig_set_string(&context, c"rootmode", c"40000")?;
+    fsconfig_set_string(&context, c"user_id", c"0")?;
+    fsconfig_set_string(&context, c"group_id", c"0")?;
+    // Who may do what is decided by the overlay above; nothing else can reach this.
+    fsconfig_set_flag(&context, c"allow_other")?;
+    fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
+}

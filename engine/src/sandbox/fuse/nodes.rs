@@ -1,0 +1,255 @@
+//! What a step has looked at so far: every name that the kernel asked for, whether it was there or not.
+//!
+//! Knows nothing of messages and opens no file.
+
+use crate::trace::Seen;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The number of a node, as the kernel uses it.
+pub(super) type NodeId = u64;
+
+/// The root's number.
+pub(super) const ROOT: NodeId = 1;
+
+/// One name in a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Name {
+    pub name: Box<[u8]>,
+    pub inode: u64,
+    /// `DT_*`.
+    pub kind: u8,
+}
+
+/// Something that exists.
+struct Node {
+    /// Below the root, without a slash at either end.
+    path: Box<[u8]>,
+    is_directory: bool,
+    /// Its content was asked for, or, of a directory, its names.
+    read: bool,
+    /// A directory's names as they were first listed.
+    names: Option<Arc<[Name]>>,
+    /// Whether all that is in it is told when it is listed.
+    told: bool,
+    /// How many files it was listed with that have not been looked up since.
+    unseen_files: usize,
+}
+
+/// All nodes, and the names that led to them.
+pub(super) struct Nodes {
+    nodes: Vec<Node>,
+    /// By directory and name; 0 for a name that nothing has.
+    children: HashMap<(NodeId, Box<[u8]>), NodeId>,
+    /// Files with several names: device and inode.
+    linked: HashMap<(u64, u64), NodeId>,
+    /// Further names of files that are known by another.
+    other_names: Vec<Box<[u8]>>,
+    crawl: Crawl,
+}
+
+/// Whether the step goes through whole directories and looks at each file, as `find -size` does. Then
+/// everything in a directory is told at once when it is listed, and counts as looked at.
+#[derive(Default)]
+struct Crawl {
+    /// How many files lay in directories of which every file was looked up.
+    evidence: usize,
+    /// Directories that were told wholly since one was not.
+    told: usize,
+}
+
+/// From how many files on a step is believed to look at all.
+const CRAWL_EVIDENCE: usize = 64;
+/// After so many directories one is not told wholly, to see whether the step still looks at all.
+const CRAWL_PROBE: usize = 16;
+/// `DT_DIR`.
+const DIRECTORY: u8 = 4;
+
+impl Nodes {
+    pub(super) fn new() -> Self {
+        let root =
+            Node { path: Box::default(), is_directory: true, read: false, names: None, told: false, unseen_files: 0 };
+        Nodes {
+            nodes: vec![root],
+            children: HashMap::new(),
+            linked: HashMap::new(),
+            other_names: Vec::new(),
+            crawl: Crawl::default(),
+        }
+    }
+
+    fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(usize::try_from(id).ok()?.checked_sub(1)?)
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(usize::try_from(id).ok()?.checked_sub(1)?)
+    }
+
+    /// Where a node is.
+    pub(super) fn path(&self, id: NodeId) -> Option<&[u8]> {
+        Some(&self.node(id)?.path)
+    }
+
+    /// Where a name in a directory is.
+    pub(super) fn path_of(&self, directory: NodeId, name: &[u8]) -> Option<Box<[u8]>> {
+        let above = self.path(directory)?;
+        Some(if above.is_empty() { name.into() } else { [above, b"/", name].concat().into() })
+    }
+
+    /// Notes that a name is not there.
+    pub(super) fn absent(&mut self, directory: NodeId, name: &[u8]) {
+        self.children.insert((directory, name.into()), 0);
+    }
+
+    /// Notes that a name is there and gives its node. `links` names the file by device and inode where
+    /// it may have several names.
+    pub(super) fn present(
+        &mut self,
+        directory: NodeId,
+        name: &[u8],
+        is_directory: bool,
+        links: Option<(u64, u64)>,
+    ) -> Option<NodeId> {
+        let key = (directory, Box::from(name));
+        if let Some(known) = self.children.get(&key).filter(|known| **known != 0) {
+            return Some(*known);
+        }
+        let path = self.path_of(directory, name)?;
+        let id = match links.and_then(|file| self.linked.get(&file)) {
+            Some(known) => {
+                self.other_names.push(path);
+                *known
+            }
+            None => {
+                self.nodes.push(Node { path, is_directory, read: false, names: None, told: false, unseen_files: 0 });
+                self.nodes.len() as NodeId
+            }
+        };
+        if let Some(file) = links {
+            self.linked.insert(file, id);
+        }
+        self.children.insert(key, id);
+        Some(id)
+    }
+
+    /// Notes that a file was looked up for the first time in a directory that may have been listed before.
+    pub(super) fn looked_up(&mut self, directory: NodeId) {
+        let Some(node) = self.node_mut(directory) else { return };
+        let Some(names) = node.names.clone() else { return };
+        node.unseen_files = node.unseen_files.saturating_sub(1);
+        if node.unseen_files == 0 {
+            self.crawl.evidence += files(&names);
+        }
+    }
+
+    /// Notes that a file's content was asked for.
+    pub(super) fn read(&mut self, id: NodeId) {
+        if let Some(node) = self.node_mut(id) {
+            node.read = true;
+        }
+    }
+
+    /// The names of a directory that was listed before, and whether all that is in it is told.
+    pub(super) fn names(&self, id: NodeId) -> Option<(Arc<[Name]>, bool)> {
+        let node = self.node(id)?;
+        Some((node.names.clone()?, node.told))
+    }
+
+    /// Notes that a directory was listed, and with what. Says whether all that is in it should be told.
+    pub(super) fn listed(&mut self, id: NodeId, names: Arc<[Name]>) -> bool {
+        let files = files(&names);
+        if let Some(node) = self.node_mut(id) {
+            node.read = true;
+            node.unseen_files = files;
+            node.names = Some(names);
+        }
+        if files == 0 || self.crawl.evidence < CRAWL_EVIDENCE {
+            return false;
+        }
+        if self.crawl.told < CRAWL_PROBE {
+            self.crawl.told += 1;
+            if let Some(node) = self.node_mut(id) {
+                node.told = true;
+            }
+            return true;
+        }
+        self.crawl = Crawl { evidence: CRAWL_EVIDENCE / 2, told: 0 };
+        false
+    }
+
+    /// Everything that was looked at, in no order.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        let mut all = Vec::with_capacity(self.children.len() + 1);
+        for node in &self.nodes {
+            let (read, listed) = if node.is_directory { (false, node.read) } else { (node.read, false) };
+            all.push(Seen { path: node.path.clone(), read, listed });
+        }
+        all.extend(self.other_names.iter().map(|path| Seen { path: path.clone(), read: false, listed: false }));
+        for ((directory, name), id) in &self.children {
+            if *id == 0
+                && let Some(path) = self.path_of(*directory, name)
+            {
+                all.push(Seen { path, read: false, listed: false });
+            }
+        }
+        all
+    }
+}
+
+fn files(names: &[Name]) -> usize {
+    names.iter().filter(|name| name.kind != DIRECTORY).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(count: u8) -> Arc<[Name]> {
+        (0..count).map(|n| Name { name: Box::from([b'a' + n]), inode: 0, kind: 8 }).collect()
+    }
+
+    fn paths(nodes: &Nodes) -> Vec<String> {
+        let mut all: Vec<String> =
+            nodes.seen().iter().map(|seen| String::from_utf8_lossy(&seen.path).into_owned()).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn every_name_that_was_asked_for_is_seen_once() {
+        let mut nodes = Nodes::new();
+        let etc = nodes.present(ROOT, b"etc", true, None).unwrap();
+        assert_eq!(nodes.present(ROOT, b"etc", true, None), Some(etc));
+        nodes.absent(etc, b"none");
+        let one = nodes.present(etc, b"one", false, Some((1, 2))).unwrap();
+        assert_eq!(nodes.present(etc, b"two", false, Some((1, 2))), Some(one));
+        assert_eq!(paths(&nodes), ["", "etc", "etc/none", "etc/one", "etc/two"]);
+        assert_eq!(nodes.present(99, b"x", false, None), None);
+        assert_eq!(nodes.path(0), None);
+    }
+
+    #[test]
+    fn a_step_that_looks_at_every_file_is_told_whole_directories_and_probed() {
+        let mut nodes = Nodes::new();
+        for turn in 0..4u8 {
+            let dir = nodes.present(ROOT, &[b'd', turn], true, None).unwrap();
+            assert!(!nodes.listed(dir, names(20)), "turn {turn}");
+            (0..20).for_each(|_| nodes.looked_up(dir));
+        }
+        let next = nodes.present(ROOT, b"next", true, None).unwrap();
+        let told: Vec<bool> = (0..18).map(|_| nodes.listed(next, names(20))).collect();
+        assert!(told[..16].iter().all(|told| *told));
+        assert_eq!(told[16..], [false, false]);
+    }
+
+    #[test]
+    fn a_step_that_only_lists_is_never_told_more() {
+        let mut nodes = Nodes::new();
+        for turn in 0..100u8 {
+            let dir = nodes.present(ROOT, &[b'd', turn], true, None).unwrap();
+            assert!(!nodes.listed(dir, names(20)));
+            nodes.looked_up(dir);
+        }
+    }
+}

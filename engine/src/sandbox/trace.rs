@@ -1,0 +1,71 @@
+//! The one interface of what watches a step: which stacks of directories, and what was seen in each.
+//!
+//! Knows nothing of how it is done; [`super::fuse`] does it.
+
+use super::fuse::Watch;
+use super::spec::{MountSource, Spec};
+use crate::trace::Observed;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+pub use super::fuse::CannotWatch;
+
+/// One of a step's stacks of directories.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Stack {
+    /// Its root: [`Spec::lowers`].
+    Root,
+    /// The overlay that is the mount with this index in [`Spec::mounts`].
+    Mount(usize),
+}
+
+/// What watches a step that is about to run.
+#[derive(Debug)]
+pub struct Tracer {
+    stacks: Vec<(Stack, Watch)>,
+}
+
+/// What was seen while a step ran.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Traced {
+    /// By stack, in the order in which they were asked for.
+    pub stacks: Vec<(Stack, Observed)>,
+    /// Whether it talked, or may have talked, to another machine.
+    pub networked: bool,
+}
+
+impl Tracer {
+    /// Prepares to watch these stacks of a step. `attributes` says whether any file of the stack has
+    /// extended attributes.
+    ///
+    /// # Errors
+    /// Where the kernel or its owner does not allow it; the step can run unwatched.
+    pub fn new(spec: &Spec, stacks: &[(Stack, bool)]) -> Result<Tracer, CannotWatch> {
+        let watch = |(stack, attributes): &(Stack, bool)| {
+            let lowers: &[PathBuf] = match stack {
+                Stack::Root => &spec.lowers,
+                Stack::Mount(index) => match spec.mounts.get(*index).map(|mount| &mount.source) {
+                    Some(MountSource::Overlay { lowers, .. }) => lowers,
+                    _ => &[],
+                },
+            };
+            Ok((*stack, Watch::new(lowers, *attributes)?))
+        };
+        Ok(Tracer { stacks: stacks.iter().map(watch).collect::<Result<_, _>>()? })
+    }
+
+    /// The mounts that a sandbox's first process inherits, each under its number here.
+    pub(super) fn descriptors(&self) -> Vec<(Stack, RawFd)> {
+        self.stacks.iter().filter_map(|(stack, watch)| Some((*stack, watch.descriptor()?))).collect()
+    }
+
+    /// Lets go of the mounts: the sandbox's first process has them.
+    pub(super) fn handed_over(&mut self) {
+        self.stacks.iter_mut().for_each(|(_, watch)| watch.handed_over());
+    }
+
+    /// What was seen, once the step has ended.
+    pub(super) fn finish(self, networked: bool) -> Traced {
+        Traced { stacks: self.stacks.into_iter().map(|(stack, watch)| (stack, watch.finish())).collect(), networked }
+    }
+}
