@@ -268,7 +268,7 @@ impl Steps<'_> {
         &self,
         step: &Step,
         copy: &CopyStep,
-        prepared: &Prepared,
+        mut prepared: Prepared,
         previous: Option<LayerId>,
     ) -> Result<Made, BuildError> {
         let fail = |error: CopyError| self.step_error(step, error);
@@ -285,6 +285,8 @@ impl Steps<'_> {
         if let Some(read) = prepared.read() {
             self.store.put_tree(read).map_err(store_failed)?;
         }
+        // Nothing below reads it, and it may be as large as the context's own listing.
+        prepared.read = None;
         let below = self.below(step, copy);
         let parent = self.snapshot(step.parent);
         let archives =
@@ -304,18 +306,17 @@ impl Steps<'_> {
         };
         let layout = layout::layout(&request).map_err(|error| fail(error.into()))?;
         let staged = self.store.stage().map_err(store_failed)?;
-        let tree = Tree::new(layout.entries.clone());
         if layout.unpack.is_empty()
-            && let Some((base, changed)) = self.delta(&tree, previous).map_err(store_failed)?
+            && let Some((base, changed)) = self.delta(&layout.tree, previous).map_err(store_failed)?
         {
             let wanted = |path: &TreePath| changed.contains(path);
             self.write(copy, &layout, &source.facts, &wanted, &staged).map_err(fail)?;
-            return Ok(Made { tree, staged, below: base, trace: None });
+            return Ok(Made { tree: layout.tree, staged, below: base, trace: None });
         }
         self.write(copy, &layout, &source.facts, &|_| true, &staged).map_err(fail)?;
         let tree = match layout.unpack.is_empty() {
-            true => tree,
-            false => self.unpack(copy, prepared, layout, &below, &staged).map_err(fail)?,
+            true => layout.tree,
+            false => self.unpack(copy, &prepared, layout, &below, &staged).map_err(fail)?,
         };
         Ok(Made { tree, staged, below: Vec::new(), trace: None })
     }
@@ -399,7 +400,7 @@ impl Steps<'_> {
         staged: &Staged,
     ) -> Result<Tree, CopyError> {
         let mut writer = DirWriter::new(staged.path())?;
-        let mut entries = layout.entries;
+        let mut entries = layout.tree.into_entries();
         let snapshot = self.origin_snapshot(copy);
         for (path, destination) in layout.unpack {
             let file = self

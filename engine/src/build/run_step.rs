@@ -575,15 +575,14 @@ impl Steps<'_> {
     }
 
     fn layer_of(&self, layout: &layout::Layout, context: &BuildContext) -> Result<Arc<Layer>, RunError> {
-        let tree = Tree::new(layout.entries.clone());
-        if let Some(layer) = self.store.layer(tree.id())? {
+        if let Some(layer) = self.store.layer(layout.tree.id())? {
             return Ok(layer);
         }
         let staged = self.store.stage()?;
         let open = |path: &TreePath| context.open_file(path);
         let source = write::Source { inline: &[], open: &open, facts: &context.tree(self.store)?.facts };
         write::write(layout, &source, &|_| true, staged.path())?;
-        Ok(self.store.commit_layer(&tree, staged, &[])?)
+        Ok(self.store.commit_layer(&layout.tree, staged, &[])?)
     }
 
     /// The script of a heredoc with `#!`, below `/dev/pipes`.

@@ -638,7 +638,7 @@ impl Work<Step> for Steps<'_> {
             (StepKind::Source(SourceStep::Layer(_)), _) => unreachable!("what is in the store is settled"),
             (StepKind::Workdir(workdir), _) => self.run_workdir(id, step, workdir, missed, started),
             (StepKind::Copy(copy), Input::Copy(prepared)) => self
-                .run_copy(step, copy, &prepared, missed.reason.previous.map(|previous| previous.layer))
+                .run_copy(step, copy, prepared, missed.reason.previous.map(|previous| previous.layer))
                 .and_then(|made| self.keep(id, step, missed, made, started)),
             (StepKind::Run(run), Input::Run(prepared)) => {
                 self.run_command(step, run, &prepared).and_then(|made| self.keep(id, step, missed, made, started))

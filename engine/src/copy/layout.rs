@@ -6,7 +6,7 @@
 
 use super::select::{Selected, SourceTree};
 use crate::snapshot::{Found, LookupError, Snapshot, Type, resolve_with};
-use crate::tree::{Entry, Kind, Mtime, TreePath};
+use crate::tree::{Entry, Kind, Mtime, Tree, TreePath};
 use kiln_dsl::chmod::Mode;
 use kiln_dsl::ignore::Ignore;
 use std::collections::{HashMap, HashSet};
@@ -55,8 +55,8 @@ pub enum Bytes {
 /// What the layer holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Layout {
-    /// The entries by path.
-    pub entries: Vec<Entry>,
+    /// The entries.
+    pub tree: Tree,
     /// For each entry, where its bytes come from.
     pub bytes: Vec<Bytes>,
     /// Archives to unpack afterwards: source and directory.
@@ -339,13 +339,19 @@ impl Painter<'_> {
                 self.bytes[at] = Bytes::None;
             }
         }
-        let mut both: Vec<(Entry, Bytes)> =
-            self.entries.into_iter().zip(self.bytes).filter_map(|(entry, bytes)| Some((entry?, bytes))).collect();
-        if !both.is_sorted_by(|a, b| a.0.path < b.0.path) {
+        drop((self.by_path, self.listed, self.linked));
+        let mut is_there = self.entries.iter().map(Option::is_some);
+        self.bytes.retain(|_| is_there.next().unwrap_or(false));
+        // In place: the lists of a large context are not held twice.
+        let mut entries: Vec<Entry> = self.entries.into_iter().flatten().collect();
+        let mut bytes = self.bytes;
+        // What one source gives is in order; several, and directories made on the way, may not be.
+        if !entries.is_sorted_by(|a, b| a.path < b.path) {
+            let mut both: Vec<(Entry, Bytes)> = entries.into_iter().zip(bytes).collect();
             both.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+            (entries, bytes) = both.into_iter().unzip();
         }
-        let (entries, bytes) = both.into_iter().unzip();
-        Layout { entries, bytes, unpack: self.unpack }
+        Layout { tree: Tree::new(entries), bytes, unpack: self.unpack }
     }
 }
 

@@ -116,7 +116,7 @@ pub fn write(
     dir: &Path,
 ) -> Result<(), WriteError> {
     let chosen: Vec<Placed<'_>> =
-        layout.entries.iter().zip(&layout.bytes).filter(|(entry, _)| wanted(&entry.path)).collect();
+        layout.tree.entries().iter().zip(&layout.bytes).filter(|(entry, _)| wanted(&entry.path)).collect();
     let mut frame = DirWriter::new(dir)?;
     for (entry, _) in chosen.iter().filter(|(entry, _)| matches!(entry.kind, Kind::Dir { .. })) {
         frame.mkdir(entry)?;
@@ -216,7 +216,11 @@ mod tests {
         let entry = Entry { path, kind, mode: 0o644, uid: 0, gid: 0, xattrs: Vec::new(), mtime: Mtime::default() };
         let entry =
             Entry { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw(), ..entry };
-        Layout { entries: vec![entry], bytes: vec![Bytes::Source(TreePath::new("source"))], ..Layout::default() }
+        Layout {
+            tree: Tree::new(vec![entry]),
+            bytes: vec![Bytes::Source(TreePath::new("source"))],
+            ..Layout::default()
+        }
     }
 
     fn write_with(layout: &Layout, facts: &Facts, source: &Path, out: &Path) -> Result<(), WriteError> {
@@ -255,7 +259,7 @@ mod tests {
     fn tasks_hold_every_entry_once_and_a_large_file_ends_one() {
         let layouts: Vec<Layout> =
             (0..200u64).map(|at| layout(&vec![0; if at == 100 { 5 << 20 } else { 1 }])).collect();
-        let entries: Vec<Placed<'_>> = layouts.iter().map(|one| (&one.entries[0], &one.bytes[0])).collect();
+        let entries: Vec<Placed<'_>> = layouts.iter().map(|one| (&one.tree.entries()[0], &one.bytes[0])).collect();
         let sizes: Vec<usize> = tasks(&entries).iter().map(|task| task.len()).collect();
         assert_eq!(sizes, [64, 37, 64, 35]);
     }

@@ -28,15 +28,26 @@ pub mod upper;
 pub use entry::{Entry, Kind, Mtime, TreePath, Xattrs};
 
 use crate::digest::LayerId;
+use std::sync::OnceLock;
 
 /// A set of entries, sorted by path, no path twice.
 ///
 /// A tree need not hold the directories above its entries: a layer that only changes `a/b` may
 /// do so, and the root is usually absent.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tree {
     entries: Vec<Entry>,
+    /// The digest, once it was asked for.
+    id: OnceLock<LayerId>,
 }
+
+impl PartialEq for Tree {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Tree {}
 
 impl Tree {
     /// Sorts `entries`; where a path stands twice, the later one wins.
@@ -47,7 +58,7 @@ impl Tree {
             entries.dedup_by(|later, kept| later.path == kept.path);
             entries.reverse();
         }
-        Tree { entries }
+        Tree { entries, id: OnceLock::new() }
     }
 
     /// The entries in the order of their paths.
@@ -89,7 +100,7 @@ impl Tree {
 
     /// The tree's digest: BLAKE3 over the canonical encoding, times left out. See [`codec`].
     pub fn id(&self) -> LayerId {
-        codec::digest(self)
+        *self.id.get_or_init(|| codec::digest(self))
     }
 }
 

@@ -256,7 +256,8 @@ impl<'a> Walk<'a> {
         names: &[CString],
         known: &[(&[u8], Known)],
     ) -> Result<(Found, Vec<u8>, usize), ScanError> {
-        let mut pieces: Vec<Piece> = Vec::with_capacity(names.len());
+        let mut entries: Vec<Entry> = Vec::with_capacity(names.len());
+        let mut directories: Vec<Directory> = Vec::new();
         let mut block = Vec::with_capacity(names.len() * 110);
         let mut files = 0;
         let mut found = Found::default();
@@ -277,7 +278,7 @@ impl<'a> Walk<'a> {
                 FileType::Directory => {
                     let child = stat::open_dir_at(dir, name).map_err(failed("failed to open", &path))?;
                     let entry = (choice == Choice::Keep).then(|| self.dir_entry(&child, &path, &stat)).transpose()?;
-                    pieces.push(Piece::Dir { child, path, entry, stat });
+                    directories.push(Directory { at: entries.len(), child, path, entry, stat });
                 }
                 FileType::RegularFile => {
                     let (known, fresh, bytes) = self.file(dir, name, &path, &stat, known)?;
@@ -295,47 +296,52 @@ impl<'a> Walk<'a> {
                         found.links.push((path.clone(), (stat.signature.device, stat.signature.inode)));
                     }
                     let kind = Kind::File { size: known.signature.size, content: known.content };
-                    pieces.push(Piece::Entry(self.entry(path, kind, &stat, known.xattrs)));
+                    entries.push(self.entry(path, kind, &stat, known.xattrs));
                 }
                 FileType::Symlink => {
                     let target = stat::read_link_at(dir, name).map_err(failed("failed to read link", &path))?;
-                    pieces.push(Piece::Entry(self.entry(path, Kind::Symlink { target }, &stat, Vec::new())));
+                    entries.push(self.entry(path, Kind::Symlink { target }, &stat, Vec::new()));
                 }
                 _ => {
                     if let Some(kind) = stat::special_kind(&stat) {
-                        pieces.push(Piece::Entry(self.entry(path, kind, &stat, Vec::new())));
+                        entries.push(self.entry(path, kind, &stat, Vec::new()));
                     }
                 }
             }
         }
-        let directories = pieces.iter().filter(|piece| matches!(piece, Piece::Dir { .. })).count();
-        let walked: Vec<Found> = if directories > 1 {
-            pieces.into_par_iter().map(|piece| self.piece(piece)).collect::<Result<_, _>>()?
+        let walked: Vec<(usize, Found)> = if directories.len() > 1 {
+            directories.into_par_iter().map(|dir| self.below(dir)).collect::<Result<_, _>>()?
         } else {
-            pieces.into_iter().map(|piece| self.piece(piece)).collect::<Result<_, _>>()?
+            directories.into_iter().map(|dir| self.below(dir)).collect::<Result<_, _>>()?
         };
-        for piece in walked {
-            found.append(piece);
+        if walked.is_empty() {
+            found.entries = entries;
+            return Ok((found, block, files));
         }
+        let mut entries = entries.into_iter();
+        let mut taken = 0;
+        for (at, below) in walked {
+            found.entries.extend(entries.by_ref().take(at - taken));
+            taken = at;
+            found.append(below);
+        }
+        found.entries.extend(entries);
         Ok((found, block, files))
     }
 
-    fn piece(&self, piece: Piece) -> Result<Found, ScanError> {
-        match piece {
-            Piece::Entry(entry) => Ok(Found { entries: vec![entry], ..Found::default() }),
-            Piece::Dir { child, path, entry, stat } => {
-                let mut below = self.directory(&child, &path)?;
-                let entry = match entry {
-                    Some(entry) => Some(entry),
-                    None if below.entries.is_empty() => None,
-                    None => Some(self.dir_entry(&child, &path, &stat)?),
-                };
-                if let Some(entry) = entry {
-                    below.entries.insert(0, entry);
-                }
-                Ok(below)
-            }
+    /// A directory with all below it, and where it stands among its neighbours.
+    fn below(&self, dir: Directory) -> Result<(usize, Found), ScanError> {
+        let Directory { at, child, path, entry, stat } = dir;
+        let mut below = self.directory(&child, &path)?;
+        let entry = match entry {
+            Some(entry) => Some(entry),
+            None if below.entries.is_empty() => None,
+            None => Some(self.dir_entry(&child, &path, &stat)?),
+        };
+        if let Some(entry) = entry {
+            below.entries.insert(0, entry);
         }
+        Ok((at, below))
     }
 
     fn dir_entry(&self, dir: &OwnedFd, path: &TreePath, stat: &Stat) -> Result<Entry, ScanError> {
@@ -392,9 +398,15 @@ impl<'a> Walk<'a> {
     }
 }
 
-enum Piece {
-    Entry(Entry),
-    Dir { child: OwnedFd, path: TreePath, entry: Option<Entry>, stat: Stat },
+/// A directory that is to be walked.
+struct Directory {
+    /// How many entries of the same list go before it.
+    at: usize,
+    child: OwnedFd,
+    path: TreePath,
+    /// Its own entry; `None` where it stands in the tree only if something below it does.
+    entry: Option<Entry>,
+    stat: Stat,
 }
 
 /// The names in a directory, sorted, without `.` and `..`.
