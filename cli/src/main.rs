@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 fn main() -> ExitCode {
+    sys::give_memory_back();
     let environment = environment::Environment::of_process();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let session = session::Session {

@@ -1,4 +1,4 @@
-//! The two things that only the system can do: catch signals, and say how large the terminal is.
+//! The things that only the system can do: catch signals, say how large the terminal is, take memory back.
 //!
 //! The only file of this crate with `unsafe`. Knows nothing of builds.
 
@@ -8,6 +8,20 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
+
+/// Lists from this size on get pages of their own, which go back to the system with them, in bytes.
+#[cfg(target_env = "gnu")]
+const OWN_PAGES_BYTES: c_int = 256 << 10;
+
+/// Fixes from which size on allocations get pages of their own. glibc raises that bound with every large
+/// one that is freed; the lists of a large context would then leave holes that stay resident.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number of the allocator, before there is a second thread.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_PAGES_BYTES);
+    }
+}
 
 /// What the signal handler uses; a handler has no other way to be given a value.
 static INTERRUPT: OnceLock<Cancel> = OnceLock::new();

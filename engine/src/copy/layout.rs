@@ -387,7 +387,8 @@ mod tests {
         };
         let layout = layout(&request).expect("it fits");
         let shown: Vec<String> = layout
-            .entries
+            .tree
+            .entries()
             .iter()
             .map(|entry| format!("{} {:o} {}:{}", entry.path.display(), entry.mode, entry.uid, entry.gid))
             .collect();

@@ -108,7 +108,7 @@ const NAMES_PER_TASK: usize = 128;
 const KEPT_FILE_BYTES: u64 = 16 << 10;
 
 /// All that is kept of a walk: enough for thousands of source files, little beside their listing.
-const KEPT_BYTES: u64 = 8 << 20;
+const KEPT_BYTES: u64 = 4 << 20;
 
 /// Files from this size on are copied by the kernel, if their signature says that they are unchanged.
 const LARGE_FILE_BYTES: u64 = 256 << 10;
