@@ -3,6 +3,7 @@
 //! A `Word` is text as written, variables and quotes included; `expand` turns it into a value once
 //! the variables are known. Knows nothing of stages as a graph: that is the engine's plan.
 
+use crate::extended::branch::Mark;
 use crate::key::{Expr, set::KeySet};
 use crate::span::{Span, Spanned};
 
@@ -18,6 +19,8 @@ pub struct Document {
     pub instructions: Vec<Instruction>,
     /// The keys that have a name, in the order of the file.
     pub keys: Vec<KeyBinding>,
+    /// Where alternatives begin and end, in the order of the file.
+    pub marks: Vec<Mark>,
 }
 
 /// `KEY name = expr`, of the extended language.

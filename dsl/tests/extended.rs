@@ -154,7 +154,7 @@ fn an_unknown_instruction_behind_the_door_is_told() {
     Error UnknownExtension 'KYE': unknown instruction of the extended language: KYE [did you mean KEY?]
     Error UnknownExtension 'RUN': RUN is an instruction of every Dockerfile [write it without # kiln:, so that Docker reads it too]
     Error UnknownExtension '# kiln:': nothing stands behind # kiln: [write KEY name = …, or flags of the instruction below such as --key=…]
-    Error UnknownExtension 'PARTY': unknown instruction of the extended language: PARTY [there is KEY]
+    Error UnknownExtension 'PARTY': unknown instruction of the extended language: PARTY [there is KEY, IF, ELSE, END]
     Error UnknownInstruction 'KEY': unknown instruction: KEY [write # kiln: KEY …, or call the file *.kiln]
     ");
     insta::assert_snapshot!(
@@ -179,12 +179,37 @@ fn a_key_above_the_first_stage_and_behind_the_last_is_read() {
     assert_eq!(parser::parse("# kiln: KEY a = never\n# escape=`\nFROM x\n").document.directives.escape, '\\');
 }
 
+#[test]
+fn alternatives_pair_up_and_stand_in_kiln_files_only() {
+    insta::assert_snapshot!(told("FROM a\n# kiln: IF A\nRUN x\n# kiln: END\n"), @r"
+    Error NeedsKilnFile '# kiln: IF A': IF changes the image, and Docker would not see it [call the file *.kiln, and write it without # kiln:]
+    Error NeedsKilnFile '# kiln: END': END changes the image, and Docker would not see it [call the file *.kiln, and write it without # kiln:]
+    ");
+    let text =
+        "ARG A\nEND\nELSE\nELSE IF A\nIF A\nFROM a\nELSE\nFROM b\nELSE\nELSE IF A\nEND now\nIF A =\nIF\nELSE B\nEND\n";
+    insta::assert_snapshot!(told_as(text, Dialect::Kiln), @r#"
+    Error UnbalancedBranch 'END': there is no IF for this END [remove it]
+    Error UnbalancedBranch 'ELSE': there is no IF for this ELSE [remove it]
+    Error UnbalancedBranch 'ELSE IF A': there is no IF for this ELSE [remove it]
+    Error UnbalancedBranch 'ELSE': this stands behind the ELSE of its IF [ELSE comes last, and once]
+    Error UnbalancedBranch 'ELSE IF A': this stands behind the ELSE of its IF [ELSE comes last, and once]
+    Error WrongArgumentCount 'now': END takes no arguments [write END alone]
+    Error UnbalancedBranch 'IF A =': there is no END for this IF [write END behind its last instruction]
+    Error InvalidCondition '=': two values are compared with == [write ==]
+    Error InvalidCondition '': a condition is missing here [for example: TARGETARCH == "arm64" or defined(DEBUG)]
+    Error WrongArgumentCount 'B': ELSE takes no arguments [write ELSE IF for another condition]
+    "#);
+    let document = sound("ARG A\nIF A\nFROM a\nELSE IF A == \"1\"\nFROM b\nELSE\nFROM c\nEND\nRUN x\n", Dialect::Kiln);
+    let places: Vec<usize> = document.marks.iter().map(|mark| mark.at).collect();
+    assert_eq!(places, [1, 2, 3, 4]);
+}
+
 proptest! {
     #[test]
     fn no_file_makes_the_reader_panic(
         lines in proptest::collection::vec(
             proptest::sample::select(vec![
-                "# kiln: KEY a = never", "# kiln: KEY b = a + env(A) \\", "#  + c", "# kiln:", "# kiln: --key=a", "#kiln: --key=b \\",
+                "IF A", "ELSE IF A == \"é", "ELSE", "END", "# kiln: KEY a = never", "# kiln: KEY b = a + env(A) \\", "#  + c", "# kiln:", "# kiln: --key=a", "#kiln: --key=b \\",
                 "FROM x", "RUN --key=a y", "RUN --key=", "RUN <<E", "E", "KEY c = (", "COPY a b", "ONBUILD RUN --key=a z", "# kiln: é\\", "",
                 "RUN a \\", "\\", "#", "# kiln: --key=files(\"a", "HEALTHCHECK --key=a NONE", "--key=a", "ENV a",
             ]),

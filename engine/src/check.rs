@@ -5,7 +5,7 @@
 use crate::api::{BuildError, CheckReport, CheckRequest};
 use crate::build::{Memory, open_context, read_dockerfile};
 use crate::image::config::ImageConfig;
-use crate::plan::Images;
+use crate::plan::{self, Images};
 use crate::registry::Reference;
 use crate::store::Store;
 use kiln_dsl::ast::Command;
@@ -19,8 +19,7 @@ use std::path::Path;
 /// Checks what `request` names.
 pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
     let (path, file) = read_dockerfile(&request.context, request.dockerfile.as_deref())?;
-    let parsed = parser::parse_as(&file.text, Dialect::of_file(&path));
-    known_target(request.target.as_deref(), &parsed, &file.name)?;
+    let mut parsed = parser::parse_as(&file.text, Dialect::of_file(&path));
     let context = open_context(&request.context, &path, Memory::default())?;
     let host = Platform::host();
     let platform = match &request.platform {
@@ -28,6 +27,19 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
         Some(text) => Platform::parse(text)
             .map_err(|error| BuildError::Platform { platform: text.clone(), reason: error.to_string() })?,
     };
+    let options = plan::Options {
+        build_args: request.build_args.clone(),
+        build_platform: host.clone(),
+        ..plan::Options::new(platform.clone())
+    };
+    if !parsed.has_errors() {
+        // Checked is what would be built: other branches are for other arguments.
+        match plan::choose(parsed.document.clone(), &options) {
+            Ok(document) => parsed.document = document,
+            Err(problems) => parsed.diagnostics.extend(problems),
+        }
+    }
+    known_target(request.target.as_deref(), &parsed, &file.name)?;
     let store = request.store.as_deref().and_then(open);
     let base = |name: &str, _: &Platform| store.as_ref().and_then(|store| stored(store, name));
     let report = check::check(

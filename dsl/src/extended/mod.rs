@@ -4,8 +4,11 @@
 //! file of its own. A line is an instruction with a [`Keyword`], or flags for the instruction below it. Knows
 //! nothing of the plain instructions but their names.
 
+pub mod branch;
+pub mod condition;
 mod flags;
 mod key;
+mod version;
 
 pub(crate) use flags::{Flags, length as flag_length};
 pub(crate) use key::read as key_instruction;
@@ -43,14 +46,29 @@ impl Dialect {
 pub enum Keyword {
     /// `KEY name = expr`
     Key,
+    /// `IF condition`
+    If,
+    /// `ELSE`, `ELSE IF condition`
+    Else,
+    /// `END`
+    End,
 }
 
-const ALL: [(Keyword, &str); 1] = [(Keyword::Key, "KEY")];
+const ALL: [(Keyword, &str); 4] =
+    [(Keyword::Key, "KEY"), (Keyword::If, "IF"), (Keyword::Else, "ELSE"), (Keyword::End, "END")];
 
 impl Keyword {
     /// The instruction called `word`, in any case.
     pub fn parse(word: &str) -> Option<Keyword> {
         ALL.iter().find(|(_, name)| name.eq_ignore_ascii_case(word)).map(|&(keyword, _)| keyword)
+    }
+
+    /// Whether Docker, which does not see it, would build something else: then it stands in `*.kiln` files only.
+    pub fn changes_the_image(self) -> bool {
+        match self {
+            Keyword::Key => false,
+            Keyword::If | Keyword::Else | Keyword::End => true,
+        }
     }
 
     /// The keyword in capitals.

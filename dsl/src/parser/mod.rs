@@ -14,6 +14,7 @@ mod run;
 use crate::ast::{Command, Directives, Document, Heredoc, Instruction, KeyBinding, KeyFlag};
 use crate::check::{Config, Rule};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::extended::branch::{self, Mark};
 use crate::extended::{self, Dialect};
 use crate::heredoc;
 use crate::key::set::Names;
@@ -112,13 +113,13 @@ pub fn parse_as(text: &str, dialect: Dialect) -> Parsed {
     let read = raw::read(text, dialect);
     let mut diagnostics = read.diagnostics;
     check_directive(&read.directives, &mut diagnostics);
-    let mut extensions = Extensions::default();
+    let mut extensions = Extensions { dialect, ..Extensions::default() };
     let mut instructions = Vec::with_capacity(read.nodes.len());
     // A faulty FROM opens a stage all the same: what follows it is not to blame.
     let mut in_stage = false;
     let mut unsure = read.incomplete;
     for mut node in read.nodes {
-        let key = extensions.above(&mut node, &mut diagnostics);
+        let key = extensions.above(&mut node, instructions.len(), &mut diagnostics);
         let outside = !in_stage && !unsure;
         match node.kind {
             Some(Keyword::From) => in_stage = true,
@@ -140,7 +141,7 @@ pub fn parse_as(text: &str, dialect: Dialect) -> Parsed {
             instructions.push(instruction);
         }
     }
-    let keys = extensions.finish(read.trailing, &mut diagnostics);
+    let (keys, marks) = extensions.finish(read.trailing, instructions.len(), &mut diagnostics);
     let any_error = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     if let (false, false, Some(last)) = (in_stage, any_error, instructions.last()) {
         let message = "dockerfile contains no stages to build: it has no FROM";
@@ -149,40 +150,52 @@ pub fn parse_as(text: &str, dialect: Dialect) -> Parsed {
         );
     }
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-    Parsed { document: Document { directives: read.directives, instructions, keys }, diagnostics }
+    Parsed { document: Document { directives: read.directives, instructions, keys, marks }, diagnostics }
 }
 
 /// The lines of the extended language as they come by.
 #[derive(Default)]
 struct Extensions {
+    dialect: Dialect,
     names: Names,
     keys: Vec<KeyBinding>,
+    marks: Vec<Mark>,
 }
 
 impl Extensions {
-    /// Takes the lines above an instruction; gives the key that the flags among them state.
-    fn above(&mut self, node: &mut Node, out: &mut Vec<Diagnostic>) -> Option<KeyFlag> {
+    /// Takes the lines above the instruction with the index `at`; gives the key that the flags among them state.
+    fn above(&mut self, node: &mut Node, at: usize, out: &mut Vec<Diagnostic>) -> Option<KeyFlag> {
         if let Some(line) = node.trigger.as_ref().and_then(|trigger| trigger.extended.first()) {
             let error = Diagnostic::error("UnknownFlag", line.span, "ONBUILD's instruction takes no --key");
             out.push(error.with_help("a key belongs to the build that runs the step: state it there"));
         }
-        let flags = self.lines(std::mem::take(&mut node.extended), out);
+        let flags = self.lines(std::mem::take(&mut node.extended), at, out);
         let written = flags.key?;
         let expr = written.value?;
         let set = self.names.resolve(&expr, out)?;
         Some(KeyFlag { expr, set, span: written.span })
     }
 
-    fn lines(&mut self, lines: Vec<extended::Line>, out: &mut Vec<Diagnostic>) -> extended::Flags {
+    fn lines(&mut self, lines: Vec<extended::Line>, at: usize, out: &mut Vec<Diagnostic>) -> extended::Flags {
         let mut flags = extended::Flags::default();
         for line in lines {
             match line.kind() {
                 Ok(extended::Kind::Flags) => flags.read(&line, out),
+                Ok(extended::Kind::Instruction(keyword, _))
+                    if keyword.changes_the_image() && self.dialect == Dialect::Dockerfile =>
+                {
+                    let message = format!("{keyword} changes the image, and Docker would not see it");
+                    let help = "call the file *.kiln, and write it without # kiln:";
+                    out.push(Diagnostic::error("NeedsKilnFile", line.span, message).with_help(help));
+                }
                 Ok(extended::Kind::Instruction(extended::Keyword::Key, start)) => {
                     if let Some(key) = extended::key_instruction(&line, start, out) {
                         self.names.bind(&key.name, key.expr.as_ref(), out);
                         self.keys.push(key);
                     }
+                }
+                Ok(extended::Kind::Instruction(keyword, start)) => {
+                    self.marks.push(branch::read(&line, keyword, start, at, out));
                 }
                 Err(diagnostic) => out.push(*diagnostic),
             }
@@ -191,14 +204,20 @@ impl Extensions {
     }
 
     /// Takes the lines behind the last instruction.
-    fn finish(mut self, lines: Vec<extended::Line>, out: &mut Vec<Diagnostic>) -> Vec<KeyBinding> {
+    fn finish(
+        mut self,
+        lines: Vec<extended::Line>,
+        at: usize,
+        out: &mut Vec<Diagnostic>,
+    ) -> (Vec<KeyBinding>, Vec<Mark>) {
         for line in lines.iter().filter(|line| line.is_flags()) {
             let error = Diagnostic::error("MisplacedExtension", line.span, "no instruction follows these flags");
             out.push(error.with_help("write them right above the instruction that they are meant for"));
         }
-        self.lines(lines.into_iter().filter(|line| !line.is_flags()).collect(), out);
+        self.lines(lines.into_iter().filter(|line| !line.is_flags()).collect(), at, out);
         self.names.finish(out);
-        self.keys
+        branch::check(&self.marks, out);
+        (self.keys, self.marks)
     }
 }
 

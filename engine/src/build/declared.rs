@@ -181,6 +181,7 @@ pub(super) fn context_patterns(declared: &Declared) -> Vec<(usize, String)> {
             What::Files { place: Place::Context(id), globs } => {
                 all.extend(globs.iter().filter(|glob| !glob.negated).map(|glob| (*id, glob.text.clone())));
             }
+            What::Git { context: Some(id), what: Git::Dirty } => all.push((*id, "/".to_owned())),
             What::Absent(path) | What::Data { path, .. } | What::Lines { path, .. } => {
                 if let Place::Context(id) = path.place {
                     all.push((id, path.path.display().to_string()));

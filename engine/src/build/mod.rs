@@ -78,14 +78,10 @@ pub(crate) fn build_in(
     let started = Instant::now();
     let Context::Directory(root) = &request.context;
     let (path, file) = read_dockerfile(root, request.dockerfile.as_deref())?;
-    let parsed = kiln_dsl::parser::parse_as(&file.text, Dialect::of_file(&path));
-    if parsed.has_errors() {
-        let File { name, text } = file;
-        return Err(BuildError::Diagnostics { file: name, text, diagnostics: parsed.diagnostics });
-    }
+    let options = options(request)?;
+    let parsed = read_document(&path, &file, &options)?;
     let store_failed = |error: StoreError| store_error(&request.store, error);
     let store = shop.store().map_err(store_failed)?;
-    let options = options(request)?;
     let bases = bases::Bases::new(request, store, sink, &file);
     let (plan, images) = make_plan(&parsed.document, &options, &bases, &file, sink)?;
     let contexts = [open_context(root, &path, shop.memory.clone())?];
@@ -124,6 +120,27 @@ pub(crate) fn build_in(
         sink.emit(Event::Warning { message: format!("this build cannot be explained later: {}", words.join(": ")) });
     }
     result
+}
+
+/// What the Dockerfile says, its alternatives decided.
+pub(crate) fn read_document(
+    path: &Path,
+    file: &File,
+    options: &Options,
+) -> Result<kiln_dsl::parser::Parsed, BuildError> {
+    let failed = |diagnostics| {
+        let File { name, text } = file.clone();
+        Err(BuildError::Diagnostics { file: name, text, diagnostics })
+    };
+    let mut parsed = kiln_dsl::parser::parse_as(&file.text, Dialect::of_file(path));
+    if parsed.has_errors() {
+        return failed(parsed.diagnostics);
+    }
+    match plan::choose(parsed.document, options) {
+        Ok(document) => parsed.document = document,
+        Err(problems) => return failed([parsed.diagnostics, problems].concat()),
+    }
+    Ok(parsed)
 }
 
 /// Runs the steps, and makes the image of them.

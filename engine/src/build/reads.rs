@@ -1,5 +1,6 @@
 //! Which steps of a plan read which paths of the context. Pure.
 
+use super::declared;
 use crate::copy::select::split_wildcards;
 use crate::plan::{ContextId, Origin, Plan, StepKind};
 use crate::tree::TreePath;
@@ -53,6 +54,10 @@ impl Reads {
                 StepKind::Run(run) => {
                     let mounts = run.mounts.iter().filter(|mount| mount.origin == Some(CONTEXT));
                     reader.sources.extend(mounts.map(|mount| Source::of(mount.mount.source.as_deref().unwrap_or("/"))));
+                    let stated = run.key.iter().flat_map(|key| declared::context_patterns(key));
+                    // A pattern of a key takes in more than one of COPY: whatever is where it begins.
+                    let begins = stated.filter(|(id, _)| *id == 0).map(|(_, pattern)| split_wildcards(&pattern).0);
+                    reader.sources.extend(begins.map(|fixed| Source { fixed: TreePath::new(fixed), wild: Wild::All }));
                 }
                 _ => {}
             }

@@ -4,6 +4,7 @@
 //! is what an explanation is made of, so the two cannot disagree. Pure: what the components say
 //! was read elsewhere.
 
+pub mod coverage;
 pub mod declared;
 mod encode;
 pub mod eval;

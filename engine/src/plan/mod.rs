@@ -4,6 +4,7 @@
 //! Pure. What an image's configuration says must be known before its stage can be planned (it sets
 //! PATH, and may hold ONBUILD triggers), so a plan that lacks one says which, and is made again.
 
+mod branches;
 mod contexts;
 mod instruction;
 mod key;
@@ -13,6 +14,7 @@ mod stages;
 mod state;
 pub mod step;
 
+pub use branches::choose;
 pub use contexts::{ContextBase, context_key};
 pub use step::{
     Base, ContextId, CopyStep, Origin, Plan, RunMount, RunStep, Shown, SourceStep, Step, StepKind, Target, WorkdirStep,

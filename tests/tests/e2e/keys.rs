@@ -1,6 +1,6 @@
 //! Keys that the file states: what runs again and what does not, and that the image is right all the same.
 
-use kiln_tests::{Kiln, Project, has_tool};
+use kiln_tests::{Busybox, Kiln, Project, has_tool};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -373,4 +373,46 @@ fn a_kiln_file_is_found_and_read_by_its_name() {
     assert_eq!(second.ran_steps().len(), 1, "{:#?}", second.verdicts());
     project.write("Dockerfile", "FROM scratch\nLABEL a=b\n");
     assert_eq!(kiln.build([project.path()]).ok().instructions().len(), 2, "Docker's name goes first");
+}
+
+/// The words of the Docker command, its shared directory and what that is called for it, where there are any.
+fn docker() -> Option<(Vec<String>, PathBuf, String)> {
+    let (Ok(command), Ok(shared)) = (std::env::var("DOCKER"), std::env::var("PEERS_DIR")) else {
+        kiln_tests::skip("Docker, in DOCKER and PEERS_DIR");
+        return None;
+    };
+    let prefix = std::env::var("DOCKER_PREFIX").unwrap_or_else(|_| shared.clone());
+    Some((command.split_whitespace().map(str::to_owned).collect(), PathBuf::from(shared), prefix))
+}
+
+#[test]
+fn docker_builds_the_same_file_unchanged() {
+    let Some((words, shared, prefix)) = docker() else { return };
+    let place = format!("kiln-keys-{}", std::process::id());
+    let dir = shared.join(&place);
+    fs::create_dir_all(&dir).unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(&words[0]).args(&words[1..]).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let Some(tar) = Busybox::tar(&dir) else { return };
+    let tar = format!("{prefix}/{place}/{}", tar.file_name().unwrap().to_str().unwrap());
+    run(&["import", &tar, "kiln-keys-busybox"]);
+    let project = founding();
+    let text = format!("ARG BASE=kiln/host\n{}", FOUNDING.replace("FROM kiln/host", "FROM ${BASE}"));
+    project.write("Dockerfile", &text);
+    let context = dir.join("context");
+    assert!(Command::new("cp").arg("-r").arg(project.path()).arg(&context).status().unwrap().success());
+    let out = format!("{prefix}/{place}/context");
+    run(&["build", "--build-arg", "BASE=kiln-keys-busybox", "-t", "kiln-keys-founding", &out]);
+    run(&["create", "--name", &place, "kiln-keys-founding", "none"]);
+    run(&["cp", &format!("{place}:/app/node_modules/installed"), &format!("{prefix}/{place}/installed")]);
+    run(&["rm", &place]);
+    let installed = fs::read_to_string(dir.join("installed")).unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(installed, PACKAGE);
+    let kiln = Kiln::new();
+    let (out, _) = built(&kiln, &project);
+    assert_eq!(fs::read_to_string(out.join("app/node_modules/installed")).unwrap(), installed);
 }

@@ -3,7 +3,7 @@
 //! A pattern that matches a directory takes in all that is below it; one without wildcards names a path, whose links
 //! are followed. Links that patterns match count as the links they are. Pure apart from the world.
 
-use super::{Failure, World, nothing, text, wrong};
+use super::{Failure, Fault, World, nothing, text, wrong};
 use crate::key::declared::{Glob, Place};
 use crate::tree::{Entry, Kind, Tree, TreePath};
 use kiln_dsl::ignore::Ignore;
@@ -45,7 +45,7 @@ pub(super) fn tree(
 }
 
 /// A pattern in a place: its fixed part resolved, the rest ready to match.
-struct Matcher {
+pub(in crate::key) struct Matcher {
     base: TreePath,
     rest: Option<Ignore>,
 }
@@ -60,7 +60,16 @@ impl Matcher {
         Ok(Matcher { base, rest })
     }
 
-    fn matches(&self, path: &TreePath) -> bool {
+    /// The matcher of a pattern, for those who know of no failure but the world's.
+    pub fn of(glob: &Glob, place: &Place, world: &dyn World) -> Result<Self, Fault> {
+        Matcher::new(glob, place, world).map_err(|failure| match failure {
+            Failure::Fault(fault) => fault,
+            Failure::Reason(reason) => reason.into(),
+        })
+    }
+
+    /// Whether it selects `path`, as far as paths decide.
+    pub fn matches(&self, path: &TreePath) -> bool {
         match (&self.rest, path.strip_prefix(&self.base)) {
             (_, None) => false,
             (None, Some(_)) => true,

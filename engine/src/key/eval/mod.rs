@@ -10,6 +10,8 @@ mod files;
 mod tests;
 mod text;
 
+pub(super) use files::Matcher;
+
 use super::declared::{Part, Place, PlacedPath, What};
 use super::{Component, Value};
 use crate::image::time::Timestamp;

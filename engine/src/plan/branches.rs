@@ -1,0 +1,224 @@
+//! Which instructions a build has: the alternatives of IF, decided by build arguments and the platform.
+//!
+//! Pure, and before everything else: the checks and the plan see a document without alternatives. A condition sees the
+//! platform arguments and the ARGs that stand above it, before the first FROM.
+
+use super::Options;
+use super::scope::Scope;
+use super::stages::{platform_args, word};
+use kiln_dsl::ast::{Command, Document, Instruction};
+use kiln_dsl::diagnostic::{Diagnostic, Severity};
+use kiln_dsl::expand::Variables as _;
+use kiln_dsl::extended::branch::MarkKind;
+use kiln_dsl::extended::condition::{Condition, unknown_name};
+
+/// One IF while its lines are walked.
+struct Frame {
+    /// Whether the instructions around it are taken.
+    is_reached: bool,
+    /// Whether one of its branches was taken already.
+    was_taken: bool,
+    /// Whether the branch of now is taken.
+    is_taken: bool,
+}
+
+/// The document without alternatives.
+///
+/// # Errors
+/// What is wrong with the conditions, or that nothing is left to build.
+pub fn choose(document: Document, options: &Options) -> Result<Document, Vec<Diagnostic>> {
+    let Some(span) = document.marks.first().map(|mark| mark.span) else { return Ok(document) };
+    let mut walk = Walk::new(document.directives.escape, options);
+    let mut marks = document.marks.iter().peekable();
+    for (at, instruction) in document.instructions.into_iter().enumerate() {
+        while let Some(mark) = marks.next_if(|mark| mark.at <= at) {
+            walk.mark(&mark.kind);
+        }
+        walk.instruction(instruction);
+    }
+    if !walk.is_in_stage && walk.problems.is_empty() {
+        let message = "no branch that is taken has a FROM, so there is nothing to build";
+        walk.problems.push(Diagnostic::error("NoStages", span, message));
+    }
+    match walk.problems.iter().any(|one| one.severity == Severity::Error) {
+        true => Err(walk.problems),
+        false => Ok(Document { instructions: walk.taken, marks: Vec::new(), ..document }),
+    }
+}
+
+struct Walk<'a> {
+    options: &'a Options,
+    escape: char,
+    frames: Vec<Frame>,
+    scope: Scope,
+    /// The arguments that there are, values or not.
+    declared: Vec<String>,
+    is_in_stage: bool,
+    taken: Vec<Instruction>,
+    problems: Vec<Diagnostic>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(escape: char, options: &'a Options) -> Self {
+        let mut walk = Walk {
+            options,
+            escape,
+            frames: Vec::new(),
+            scope: Scope::default(),
+            declared: Vec::new(),
+            is_in_stage: false,
+            taken: Vec::new(),
+            problems: Vec::new(),
+        };
+        for (name, value) in platform_args(options) {
+            let given = options.build_arg(name).map(str::to_owned);
+            walk.scope.set(name, given.unwrap_or(value));
+            walk.declared.push(name.to_owned());
+        }
+        walk
+    }
+
+    fn is_taken(&self) -> bool {
+        self.frames.last().is_none_or(|frame| frame.is_reached && frame.is_taken)
+    }
+
+    fn mark(&mut self, kind: &MarkKind) {
+        match kind {
+            MarkKind::If(condition) => {
+                let is_reached = self.is_taken();
+                let is_taken = self.decide(condition, is_reached);
+                self.frames.push(Frame { is_reached, was_taken: is_taken, is_taken });
+            }
+            MarkKind::ElseIf(condition) => {
+                let asks = self.frames.last().is_some_and(|frame| frame.is_reached && !frame.was_taken);
+                let is_taken = self.decide(condition, asks);
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.is_taken = is_taken;
+                    frame.was_taken |= is_taken;
+                }
+            }
+            MarkKind::Else => {
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.is_taken = !frame.was_taken;
+                    frame.was_taken = true;
+                }
+            }
+            MarkKind::End => {
+                self.frames.pop();
+            }
+        }
+    }
+
+    /// Whether a condition that is asked holds. Of one that is not, nothing is told: its arguments may be declared in a
+    /// branch that is not taken.
+    fn decide(&mut self, condition: &Condition, asks: bool) -> bool {
+        if !asks {
+            return false;
+        }
+        let get = |name: &str| self.declared.iter().any(|other| other == name).then(|| self.scope.get(name));
+        match condition.holds(&get) {
+            Ok(holds) => holds,
+            Err(unknown) => {
+                let finding = unknown_name(&unknown, self.declared.iter().map(String::as_str));
+                self.problems.push(finding);
+                false
+            }
+        }
+    }
+
+    fn instruction(&mut self, instruction: Instruction) {
+        if !self.is_taken() {
+            return;
+        }
+        match &instruction.command {
+            Command::From(_) => self.is_in_stage = true,
+            Command::Arg(declarations) if !self.is_in_stage => {
+                for declaration in declarations {
+                    let name = &declaration.name.value;
+                    let value = match (self.options.build_arg(name), &declaration.default) {
+                        (Some(given), _) => Some(given.to_owned()),
+                        (None, Some(default)) => {
+                            word(&default.value, default.span, self.escape, &self.scope, &mut self.problems)
+                        }
+                        (None, None) => None,
+                    };
+                    if let Some(value) = value {
+                        self.scope.set(name, value);
+                    }
+                    self.declared.push(name.clone());
+                }
+            }
+            _ => {}
+        }
+        self.taken.push(instruction);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiln_dsl::extended::Dialect;
+    use kiln_dsl::parser;
+    use proptest::prelude::*;
+
+    fn chosen(text: &str, args: &[(&str, &str)]) -> Result<Vec<String>, String> {
+        let parsed = parser::parse_as(text, Dialect::Kiln);
+        assert!(!parsed.has_errors(), "{text}: {:?}", parsed.diagnostics);
+        let mut options = Options::new(kiln_dsl::platform::Platform::host());
+        options.build_args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        match choose(parsed.document, &options) {
+            Ok(document) => Ok(document.instructions.iter().map(|one| one.original.clone()).collect()),
+            Err(problems) => Err(problems.into_iter().map(|one| one.message).collect::<Vec<_>>().join("; ")),
+        }
+    }
+
+    const TEXT: &str = "ARG V=1\nARG DEBUG\nIF V >= 2\nFROM new AS base\nELSE IF V == \"1\"\nFROM old AS base\nELSE\n\
+                        FROM none AS base\nEND\nFROM base\nIF DEBUG\nRUN debug\nIF V > 1\nRUN newer\nEND\nELSE\nRUN release\nEND\n";
+
+    #[test]
+    fn one_branch_of_each_choice_is_taken() {
+        let plain = ["ARG V=1", "ARG DEBUG"];
+        for (args, rest) in [
+            (&[][..], &["FROM old AS base", "FROM base", "RUN release"][..]),
+            (&[("V", "2"), ("DEBUG", "1")], &["FROM new AS base", "FROM base", "RUN debug", "RUN newer"]),
+            (&[("V", "0.9"), ("DEBUG", "yes")], &["FROM none AS base", "FROM base", "RUN debug"]),
+        ] {
+            assert_eq!(chosen(TEXT, args).unwrap(), [&plain[..], rest].concat(), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn conditions_see_what_stands_above_them() {
+        let early = "IF V == \"1\"\nARG V=1\nEND\nFROM a\n";
+        assert_eq!(chosen(early, &[]), Err("no build argument is called V".to_owned()));
+        let stage = "FROM a\nARG V=1\nIF V == \"1\"\nRUN x\nEND\n";
+        assert_eq!(chosen(stage, &[]), Err("no build argument is called V".to_owned()));
+        let nested = "ARG A=1\nFROM a\nIF not A\nIF NONE\nRUN x\nEND\nEND\n";
+        assert_eq!(chosen(nested, &[]).unwrap(), ["ARG A=1", "FROM a"]);
+        let within = "ARG A=1\nIF A\nARG B=2\nEND\nIF B == \"2\"\nFROM b\nELSE\nFROM c\nEND\n";
+        assert_eq!(chosen(within, &[]).unwrap(), ["ARG A=1", "ARG B=2", "FROM b"]);
+        assert!(chosen("IF TARGETARCH == BUILDARCH\nFROM a\nEND\n", &[]).is_ok());
+        let none = "ARG A\nIF A\nFROM a\nEND\n";
+        assert!(chosen(none, &[]).unwrap_err().contains("nothing to build"));
+    }
+
+    proptest! {
+        /// Whatever the conditions are, what is taken is what stands there by hand.
+        #[test]
+        fn a_choice_is_the_branch_written_alone(holds in proptest::collection::vec(any::<bool>(), 3)) {
+            let condition = |at: usize| if holds[at] { "T" } else { "F" };
+            let text = format!(
+                "ARG T=1\nARG F=0\nFROM a\nIF {}\nRUN 1\nIF {}\nRUN 2\nELSE\nRUN 3\nEND\nELSE IF {}\nRUN 4\nELSE\nRUN 5\nEND\nRUN 6\n",
+                condition(0), condition(1), condition(2),
+            );
+            let taken: &[&str] = match (holds[0], holds[1], holds[2]) {
+                (true, true, _) => &["RUN 1", "RUN 2"],
+                (true, false, _) => &["RUN 1", "RUN 3"],
+                (false, _, true) => &["RUN 4"],
+                (false, _, false) => &["RUN 5"],
+            };
+            let by_hand = format!("ARG T=1\nARG F=0\nFROM a\n{}\nRUN 6\n", taken.join("\n"));
+            prop_assert_eq!(chosen(&text, &[]), chosen(&by_hand, &[]));
+        }
+    }
+}
