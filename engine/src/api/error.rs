@@ -366,6 +366,38 @@ pub enum ManageError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The store remembers no such build, or none at all.
+    #[error("{}", match name { Some(name) => format!("there is no build {name:?} in the store"), None => "the store remembers no build".to_owned() })]
+    UnknownBuild {
+        /// As asked for; none was asked for by name where it is absent.
+        name: Option<String>,
+    },
+    /// A build has no such step.
+    #[error("build {build} has no step {name:?}")]
+    UnknownStep {
+        /// The build.
+        build: String,
+        /// As asked for.
+        name: String,
+        /// Its steps by name.
+        steps: Vec<String>,
+    },
+    /// A word fits several steps.
+    #[error("{name:?} fits several steps of build {build}")]
+    AmbiguousStep {
+        /// The build.
+        build: String,
+        /// As asked for.
+        name: String,
+        /// All that it fits, by name.
+        fits: Vec<String>,
+    },
+    /// No output of a step is kept.
+    #[error("no output of {step} is kept")]
+    NoLog {
+        /// The step by name.
+        step: String,
+    },
     /// A root file system could not be imported.
     #[error("failed to import {from}")]
     Import {
@@ -390,6 +422,13 @@ impl ManageError {
         match self {
             ManageError::UnknownImage { similar: Some(similar), .. } => Some(format!("did you mean {similar}?")),
             ManageError::UnknownImage { similar: None, .. } => Some("kiln images lists what is there".into()),
+            ManageError::UnknownBuild { name: Some(_) } => Some("kiln builds lists what is there".into()),
+            ManageError::UnknownBuild { name: None } => Some("run kiln build first".into()),
+            ManageError::UnknownStep { steps, .. } => Some(format!("its steps are: {}", steps.join("; "))),
+            ManageError::AmbiguousStep { fits, .. } => {
+                Some(format!("write more of it, or its number in the build: {}", fits.join("; ")))
+            }
+            ManageError::NoLog { .. } => Some("only RUN steps that wrote something have one".into()),
             ManageError::AmbiguousImage { fits, .. } => Some(format!("write more of it: {}", fits.join(", "))),
             _ => None,
         }

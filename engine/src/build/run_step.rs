@@ -14,7 +14,7 @@ use crate::api::{BuildError, Exit, NetworkMode};
 use crate::copy::layout::{self, LayoutRequest};
 use crate::copy::select::Matching;
 use crate::copy::write;
-use crate::event::{Event, Stream};
+use crate::event::Stream;
 use crate::key::Component;
 use crate::plan::{ContextId, Origin, RunMount, RunStep, Step};
 use crate::sandbox::{
@@ -228,7 +228,7 @@ impl Steps<'_> {
                 Some(secrets) => secrets.hidden_in(text),
                 None => text,
             };
-            self.sink.emit(Event::StepLog { step: step.shown, stream, text });
+            self.wrote(step.shown, stream, text);
         });
         let mut take = |stream, bytes: &[u8]| lines.push(stream, bytes);
         let outcome = self.run_in_sandbox(step, run, prepared, &secrets, &mut take);

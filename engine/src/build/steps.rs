@@ -15,17 +15,21 @@ use super::why::{Reason, Root};
 use super::{File, Stops, boxed, copy_step, declared, keys, run_step};
 use crate::api::{BuildError, Cancel, Request};
 use crate::digest::StepId;
-use crate::event::{Event, Sink};
-use crate::explain::{Change, Compared, Hit, Miss, Verdict, Why, files};
+use crate::event::{Event, Sink, Stream};
+use crate::explain::diff::instruction_change;
+use crate::explain::secrecy::sets_secret;
+use crate::explain::{Change, Compared, Hit, Miss, Presence, Verdict, Why, files};
 use crate::graph::NodeId;
 use crate::key::{self, Key};
 use crate::plan::{Base, ContextId, Origin, Plan, SourceStep, Step, StepKind};
 use crate::schedule::{self, Work};
 use crate::snapshot::{LookupError, Snapshot};
 use crate::source::Fetcher;
+use crate::store::logs::LogBuffer;
 use crate::store::{ImageLayerRef, Record, Store, Used};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The result of a step.
@@ -99,6 +103,8 @@ pub(crate) struct Steps<'a> {
     notes: Vec<OnceLock<Note>>,
     /// Set once it was said that steps cannot be watched here.
     pub untraced: OnceLock<()>,
+    /// What running steps have written so far, by their places.
+    logs: Mutex<HashMap<usize, LogBuffer>>,
 }
 
 /// The parts of one build, each borrowed from its owner.
@@ -160,6 +166,7 @@ impl<'a> Steps<'a> {
             done: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             notes: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             untraced: OnceLock::new(),
+            logs: Mutex::default(),
         }
     }
 
@@ -389,20 +396,16 @@ impl<'a> Steps<'a> {
     fn configuration_change(&self, shown: usize) -> Why {
         let now = &self.plan.shown[shown];
         let mut changes: Vec<Change> = self.moved(shown).into_iter().collect();
-        let names_secret = |text: &str| {
-            let names = text.split_ascii_whitespace().skip(1).map(|word| word.split('=').next().unwrap_or(word));
-            names.into_iter().any(crate::explain::secrecy::is_secret)
-        };
         let label = || "the instruction".to_owned();
-        let old = self.baseline.old(shown);
-        if self.baseline.build.is_some() && old.is_none_or(|old| old.instruction != now.instruction) {
-            let (old, new) = (old.map(|old| old.instruction.clone()), Some(now.instruction.clone()));
-            changes.push(match old.iter().chain(&new).any(|text| names_secret(text)) {
-                true => {
-                    Change::Hidden { label: label(), how: crate::explain::Presence::of(old.as_ref(), new.as_ref()) }
-                }
-                false => Change::Text { label: label(), old, new },
-            });
+        match self.baseline.old(shown) {
+            Some(old) if old.instruction != now.instruction => {
+                changes.push(instruction_change(&old.instruction, &now.instruction));
+            }
+            None if self.baseline.build.is_some() => changes.push(match sets_secret(&now.instruction) {
+                true => Change::Hidden { label: label(), how: Presence::Added },
+                false => Change::Text { label: label(), old: None, new: Some(now.instruction.clone()) },
+            }),
+            _ => {}
         }
         if let Some(declared) = now.instruction.strip_prefix("ARG ") {
             for name in declared.split_ascii_whitespace().map(|word| word.split('=').next().unwrap_or(word)) {
@@ -420,6 +423,20 @@ impl<'a> Steps<'a> {
             layers: Vec::new(),
             created_nanos: 0,
         })
+    }
+
+    /// Takes what a running step wrote: for whoever watches, and for later.
+    pub fn wrote(&self, shown: usize, stream: Stream, text: String) {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).entry(shown).or_default().push(stream, &text);
+        self.sink.emit(Event::StepLog { step: shown, stream, text });
+    }
+
+    /// Keeps what a step wrote. That it cannot be kept is no reason to fail a step.
+    fn keep_log(&self, shown: usize, key: &Key) {
+        let log = self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(&shown);
+        if let Some(log) = log.filter(|log| !log.is_empty()) {
+            let _unkept = self.store.put_log(key.id(), log);
+        }
     }
 
     /// Keeps what an execution made, and says so.
@@ -648,6 +665,7 @@ impl Work<Step> for Steps<'_> {
         if let Some(stops) = self.stops {
             stops.end(step.shown);
         }
+        self.keep_log(step.shown, &key);
         if let Err(error) = &result {
             let ending = match error {
                 BuildError::Cancelled => Ending::new(Verdict::Cancelled),

@@ -8,6 +8,7 @@ use super::steps::{Input, Steps};
 use crate::digest::{LayerId, StepId};
 use crate::explain::align::Origin as From;
 use crate::explain::compare::{self, Stack};
+use crate::explain::diff::sets as sets_name;
 use crate::explain::{Change, Compared, Dragged, FileChange, Miss, Verdict, Why};
 use crate::graph::NodeId;
 use crate::key::{Component, Key};
@@ -84,6 +85,9 @@ impl Steps<'_> {
             self.name_ignore_file(&mut why.changes);
             why.dragged = self.dragged(step, &why.changes, &found.stacks);
             why.compared = Some(nearest.compared);
+        } else if self.baseline.is_new_or_moved(step.shown) {
+            let new = Some(self.plan.shown[step.shown].instruction.clone());
+            why.changes.push(Change::Text { label: "the instruction".to_owned(), old: None, new });
         }
         let own = own_change(&why);
         let cause = match &why.compared {
@@ -102,6 +106,7 @@ impl Steps<'_> {
         let words = match (cause, own, why.dragged.first()) {
             (Miss::Forced, ..) => "--no-cache".to_owned(),
             (Miss::Uncacheable, ..) => "uncacheable: its key says always".to_owned(),
+            (Miss::FirstTime, Some(_), _) => format!("{}: a new instruction", cause.word()),
             (Miss::Evicted, ..) => "evicted: its layer is no longer in the store".to_owned(),
             (Miss::Changed, Some(change), _) => change.words(),
             (Miss::ParentChanged, _, Some(dragged)) => format!("{} ← {}", cause.word(), dragged.name),
@@ -254,7 +259,7 @@ impl Steps<'_> {
     fn setting(&self, step: &Step, keywords: &[&str], name: &str) -> Option<Root> {
         let sets = |text: &str| {
             let (keyword, rest) = text.split_once(|c: char| c.is_ascii_whitespace()).unwrap_or((text, ""));
-            keywords.iter().any(|one| keyword.eq_ignore_ascii_case(one)) && (name.is_empty() || mentions(rest, name))
+            keywords.iter().any(|one| keyword.eq_ignore_ascii_case(one)) && (name.is_empty() || sets_name(rest, name))
         };
         for index in self.before(step) {
             let shown = &self.plan.shown[index];
@@ -366,36 +371,5 @@ fn mount_origin(step: &Step, target: &str) -> Option<NodeId> {
     match mount.origin {
         Some(Origin::Step { node, .. }) => node,
         _ => None,
-    }
-}
-
-/// Whether a list of assignments sets `name`.
-fn mentions(assignments: &str, name: &str) -> bool {
-    let mut rest = assignments;
-    while let Some(at) = rest.find(name) {
-        let before = rest[..at].chars().next_back();
-        let after = rest[at + name.len()..].chars().next();
-        let is_word =
-            |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$' || c == '{');
-        if !is_word(before) && !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return true;
-        }
-        rest = &rest[at + name.len()..];
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_variable_is_mentioned_only_by_its_whole_name() {
-        for text in ["A=1", "B=2 A=1", "A", "A 1", "\"A\"=1"] {
-            assert!(mentions(text, "A"), "{text}");
-        }
-        for text in ["AB=1", "B=$A", "B=${A}", "B=1", ""] {
-            assert!(!mentions(text, "A"), "{text}");
-        }
     }
 }

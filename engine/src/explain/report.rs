@@ -2,9 +2,349 @@
 //!
 //! Made of what is kept with a build, with the same words as the text. Documented in `docs/explain.md`.
 
-use super::change::{Change, FileChange, FileDiff, FileSet};
-use super::record::{Compared, Why};
+use super::causes::{self, CauseRoot};
+use super::change::{Change, FileChange, FileDiff, FileSet, Presence};
+use super::critical;
+use super::record::{Asked, Build, BuildStep, Compared, End, Why};
+use super::verdict::{self, Verdict};
 use serde::Serialize;
+
+/// A build explained: what began it, what that cost, and how each step ended.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct BuildReport {
+    /// Its name; absent for a build that was only planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// When it began, in seconds since 1970.
+    pub started: i64,
+    /// How long it took, or is expected to take, in seconds.
+    pub duration: f64,
+    /// `built`, `failed`, `interrupted` or `planned`.
+    pub end: &'static str,
+    /// What went wrong, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The context.
+    pub context: String,
+    /// The Dockerfile.
+    pub dockerfile: String,
+    /// The stage, if one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The platform.
+    pub platform: String,
+    /// Kiln's name of the image, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The names that the image got.
+    pub names: Vec<String>,
+    /// The build that it is compared with as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compared_with: Option<BuildRef>,
+    /// The changes and circumstances that began it all, what cost most first.
+    pub causes: Vec<CauseReport>,
+    /// What else is worth knowing, in words.
+    pub notes: Vec<String>,
+    /// What the hits saved, in seconds.
+    pub saved: f64,
+    /// The steps of the longest chain that ran, by their places.
+    pub critical_path: Vec<usize>,
+    /// The length of that chain, in seconds.
+    pub critical_seconds: f64,
+    /// All steps.
+    pub steps: Vec<StepReport>,
+}
+
+/// A build's name and time.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct BuildRef {
+    /// Its name.
+    pub build: String,
+    /// When it began, in seconds since 1970.
+    pub started: i64,
+}
+
+/// A root cause.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct CauseReport {
+    /// `changed`, `removed`, or the kind of a miss that no change explains.
+    pub kind: &'static str,
+    /// The step that changed, by its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+    /// What that step is or was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The steps that ran because of it, by their places.
+    pub ran: Vec<usize>,
+    /// The time of these, in seconds.
+    pub seconds: f64,
+}
+
+/// One step.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct StepReport {
+    /// Its place, from 0.
+    pub step: usize,
+    /// What people see: `[build 2/5] RUN make`.
+    pub name: String,
+    /// The stage's name, or its number.
+    pub stage: String,
+    /// The instruction with all values expanded.
+    pub instruction: String,
+    /// First line in the Dockerfile, counted from 1; 0 for a trigger of a base image.
+    pub line: u32,
+    /// The steps whose results it needs, by their places.
+    pub inputs: Vec<usize>,
+    /// How it ended.
+    #[serde(flatten, serialize_with = "verdict::as_fields")]
+    pub verdict: Verdict,
+    /// The same in words.
+    pub reason: String,
+    /// How long it ran, in seconds.
+    pub duration: f64,
+    /// The digest of its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The layer that it made or found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+    /// Why.
+    pub why: WhyReport,
+}
+
+impl BuildReport {
+    /// The report of a build that was made.
+    pub fn new(build: &Build) -> Self {
+        let steps: Vec<StepReport> =
+            build.steps.iter().enumerate().map(|(index, step)| StepReport::new(index, step)).collect();
+        let chain: Vec<(&[usize], f64)> =
+            build.steps.iter().map(|step| (step.inputs.as_slice(), step.duration)).collect();
+        let (critical_path, critical_seconds) = critical::path(&chain);
+        BuildReport {
+            build: Some(build.id.to_string()),
+            started: seconds(build.started_nanos),
+            duration: build.duration,
+            end: build.end.word(),
+            error: match &build.end {
+                End::Failed(error) => Some(error.clone()),
+                End::Built | End::Interrupted => None,
+            },
+            context: build.asked.context.clone(),
+            dockerfile: build.asked.dockerfile.clone(),
+            target: build.asked.target.clone(),
+            platform: build.asked.platform.clone(),
+            image: build.image.map(|image| image.to_string()),
+            names: build.names.clone(),
+            compared_with: build
+                .before
+                .as_ref()
+                .map(|before| BuildRef { build: before.id.to_string(), started: seconds(before.started_nanos) }),
+            causes: cause_reports(build),
+            notes: notes(build),
+            saved: build.steps.iter().filter_map(saved).sum(),
+            critical_path,
+            critical_seconds,
+            steps,
+        }
+    }
+
+    /// The report of a build that was only planned: it has no name yet.
+    #[must_use]
+    pub fn planned(self) -> Self {
+        BuildReport { build: None, end: "planned", duration: self.critical_seconds, ..self }
+    }
+}
+
+/// What a hit saved, in seconds.
+fn saved(step: &BuildStep) -> Option<f64> {
+    step.earlier.filter(|_| matches!(step.verdict, Verdict::Hit(_)))
+}
+
+fn seconds(nanos: i64) -> i64 {
+    nanos.div_euclid(1_000_000_000)
+}
+
+fn cause_reports(build: &Build) -> Vec<CauseReport> {
+    let all = causes::causes(build).into_iter().map(|cause| {
+        let seconds = cause.seconds(build);
+        let (kind, step, name) = match cause.root {
+            CauseRoot::Step(step) => ("changed", Some(step), build.steps.get(step).map(|step| step.name.clone())),
+            CauseRoot::Gone(name) => ("removed", None, Some(name)),
+            CauseRoot::Circumstance(miss) => (miss.word(), None, None),
+        };
+        CauseReport { kind, step, name, ran: cause.ran, seconds }
+    });
+    all.collect()
+}
+
+/// What no step tells: changes of what was asked for that nothing depends on.
+fn notes(build: &Build) -> Vec<String> {
+    let Some(before) = &build.before else { return Vec::new() };
+    let (old, new): (&Asked, &Asked) = (&before.asked, &build.asked);
+    let mut notes = Vec::new();
+    if before.stages_moved {
+        notes.push("the stages stand in another order; no step depends on that".to_owned());
+    }
+    let labels: Vec<&str> = build.steps.iter().flat_map(|step| &step.why.changes).map(Change::label).collect();
+    let mut names: Vec<&String> = old.build_args.iter().chain(&new.build_args).map(|(name, _)| name).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        let find = |asked: &Asked| asked.build_args.iter().find(|(other, _)| other == name).map(|(_, digest)| *digest);
+        let (a, b) = (find(old), find(new));
+        let is_told = labels.iter().any(|label| *label == format!("ARG {name}") || *label == format!("ENV {name}"));
+        if a != b && !is_told {
+            let how = Presence::of(a.as_ref(), b.as_ref()).word();
+            notes.push(format!("--build-arg {name} {how}; no step depends on it"));
+        }
+    }
+    let told_by_files = build.steps.iter().flat_map(|step| &step.why.changes).any(|change| match change {
+        Change::Files { set, .. } => set.ignore_file.is_some(),
+        _ => false,
+    });
+    if old.ignore != new.ignore && !told_by_files {
+        let name = new.ignore.as_ref().or(old.ignore.as_ref()).map_or(".dockerignore", |(name, _)| name);
+        notes.push(format!("{name} changed; no step reads anything else because of it"));
+    }
+    if old.target != new.target {
+        let word = |target: &Option<String>| target.clone().unwrap_or_else(|| "the last stage".to_owned());
+        notes.push(format!("the target was {}, is {}", word(&old.target), word(&new.target)));
+    }
+    if old.platform != new.platform {
+        notes.push(format!("the platform was {}, is {}", old.platform, new.platform));
+    }
+    if old.labels != new.labels {
+        notes.push("the labels given with --label changed; they are in the image only".to_owned());
+    }
+    if old.text != new.text && notes.is_empty() && causes::causes(build).is_empty() {
+        notes.push("the Dockerfile changed in nothing that a step depends on".to_owned());
+    }
+    notes
+}
+
+impl StepReport {
+    /// The report of the step in this place.
+    pub fn new(index: usize, step: &BuildStep) -> Self {
+        StepReport {
+            step: index,
+            name: step.name.clone(),
+            stage: step.stage.clone(),
+            instruction: step.instruction.clone(),
+            line: step.line,
+            inputs: step.inputs.clone(),
+            verdict: step.verdict,
+            reason: step.reason.clone(),
+            duration: step.duration,
+            key: step.key.map(|key| key.to_string()),
+            layer: step.layer.map(|layer| layer.to_string()),
+            why: WhyReport::new(&step.why, step.earlier),
+        }
+    }
+}
+
+/// A build in a list of builds.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct BuildRow {
+    /// Its name.
+    pub build: String,
+    /// When it began, in seconds since 1970.
+    pub started: i64,
+    /// How long it took, in seconds.
+    pub duration: f64,
+    /// `built`, `failed` or `interrupted`.
+    pub end: &'static str,
+    /// How many steps hit.
+    pub hits: usize,
+    /// How many steps ran.
+    pub ran: usize,
+    /// The context.
+    pub context: String,
+    /// The Dockerfile.
+    pub dockerfile: String,
+    /// The stage, if one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The names that the image got.
+    pub names: Vec<String>,
+    /// What began it, in a few words: the change that cost most.
+    pub cause: String,
+}
+
+impl BuildRow {
+    /// The row of a build.
+    pub fn new(build: &Build) -> Self {
+        let all = cause_reports(build);
+        let words = |cause: &CauseReport| match (&cause.name, cause.step.and_then(|step| build.steps.get(step))) {
+            (_, Some(step)) => match step.why.changes.first() {
+                Some(change) if change.label() != "the instruction" => change.words(),
+                _ => step.name.clone(),
+            },
+            (Some(name), None) => format!("{name} removed"),
+            (None, None) => cause.kind.to_owned(),
+        };
+        let cause = all.first().map_or_else(
+            || "nothing changed".to_owned(),
+            |first| match all.len() - 1 {
+                0 => words(first),
+                more => format!("{} and {more} more", words(first)),
+            },
+        );
+        BuildRow {
+            build: build.id.to_string(),
+            started: seconds(build.started_nanos),
+            duration: build.duration,
+            end: build.end.word(),
+            hits: build.steps.iter().filter(|step| matches!(step.verdict, Verdict::Hit(_))).count(),
+            ran: build.steps.iter().filter(|step| step.verdict.ran()).count(),
+            context: build.asked.context.clone(),
+            dockerfile: build.asked.dockerfile.clone(),
+            target: build.asked.target.clone(),
+            names: build.names.clone(),
+            cause,
+        }
+    }
+}
+
+/// One component of a step's key.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ComponentReport {
+    /// What it is called.
+    pub component: String,
+    /// Its value, or what stands for it.
+    pub value: String,
+}
+
+impl ComponentReport {
+    /// The report of a component.
+    pub fn new(component: &crate::key::Component) -> Self {
+        use crate::key::Value;
+        let value = match &component.value {
+            Value::Text(text) => text.clone(),
+            Value::Files { tree, count } => format!("{count} entries, {tree}"),
+            Value::Layers(layers) => match layers.last() {
+                Some(top) => format!("{} layers, the last {top}", layers.len()),
+                None => "no layers".to_owned(),
+            },
+            Value::Hidden(_) => "(hidden)".to_owned(),
+        };
+        ComponentReport { component: component.label.clone(), value }
+    }
+}
+
+/// One step with its whole key.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct StepDetail {
+    /// The build.
+    pub build: String,
+    /// The step.
+    #[serde(flatten)]
+    pub step: StepReport,
+    /// Its key, component by component.
+    pub components: Vec<ComponentReport>,
+    /// Whether the output of the execution is kept.
+    pub has_log: bool,
+}
 
 /// Why a step ended as it did.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]

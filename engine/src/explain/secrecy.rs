@@ -34,9 +34,27 @@ pub fn is_secret(name: &str) -> bool {
     name.split(['_', '-', '.']).any(|part| PARTS.contains(&part)) || ENDS.iter().any(|end| name.ends_with(end))
 }
 
+/// Whether an instruction gives a value to a variable whose name speaks of a secret.
+pub fn sets_secret(instruction: &str) -> bool {
+    let mut words = instruction.split_ascii_whitespace();
+    let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+    if keyword != "ENV" && keyword != "ARG" {
+        return false;
+    }
+    words.any(|word| is_secret(word.split('=').next().unwrap_or(word).trim_matches('"')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_sets_a_secret_is_hidden() {
+        assert!(sets_secret("ENV A=1 DB_PASSWORD=x"));
+        assert!(sets_secret("ARG NPM_TOKEN"));
+        assert!(!sets_secret("RUN echo TOKEN"));
+        assert!(!sets_secret("ENV A=1"));
+    }
 
     #[test]
     fn names_of_secrets_are_known_and_others_are_not() {

@@ -4,6 +4,7 @@
 //! A store that is not there is an empty one, and only [`import`](fn@import) makes it. Knows nothing of
 //! steps, and nothing of how a result is shown.
 
+mod builds;
 mod find;
 mod fsck;
 mod history;
@@ -17,6 +18,7 @@ mod tag;
 #[cfg(test)]
 mod testing;
 
+pub use builds::{Which, builds, diff, explain, explain_step, is_build, log};
 pub use fsck::fsck;
 pub use history::history;
 pub use images::images;

@@ -27,6 +27,7 @@ pub mod builds;
 pub mod db;
 pub mod image;
 pub mod layer;
+pub mod logs;
 pub mod name;
 pub mod pin;
 pub mod record;

@@ -1,0 +1,145 @@
+//! `kiln builds`, `explain`, `diff` and `log`: what the store remembers of builds.
+//!
+//! Reads records and listings; what they mean is [`crate::explain`]'s.
+
+use super::{open, store_failed};
+use crate::api::ManageError;
+use crate::event::Stream;
+use crate::explain::report::{BuildReport, BuildRow, ComponentReport, StepDetail, StepReport};
+use crate::explain::{Build, diff as explain_diff};
+use crate::registry::Reference;
+use crate::store::Store;
+use crate::store::builds::{Keys, Stored};
+use std::path::Path;
+
+/// Which build is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Which<'a> {
+    /// An id, the beginning of one, or the name of an image; none is the last build.
+    pub name: Option<&'a str>,
+    /// The directory whose builds come first where no name is given.
+    pub directory: Option<&'a Path>,
+}
+
+/// The beginning of an id is at least so long: shorter ones would be taken for numbers of steps.
+const PREFIX_MIN: usize = 4;
+
+/// All builds, the newest first.
+pub fn builds(path: &Path) -> Result<Vec<BuildRow>, ManageError> {
+    let Some(store) = open(path)? else { return Ok(Vec::new()) };
+    let failed = store_failed(path);
+    let mut rows = Vec::new();
+    for stored in store.builds().map_err(&failed)? {
+        rows.extend(store.build(&stored).map_err(&failed)?.as_ref().map(BuildRow::new));
+    }
+    Ok(rows)
+}
+
+/// Whether a word means a build of the store.
+pub fn is_build(path: &Path, name: &str) -> Result<bool, ManageError> {
+    let Some(store) = open(path)? else { return Ok(false) };
+    Ok(find(&store, path, Which { name: Some(name), directory: None })?.is_some())
+}
+
+/// A build explained.
+pub fn explain(path: &Path, which: Which<'_>) -> Result<BuildReport, ManageError> {
+    let (_, build, _) = load(path, which)?;
+    Ok(BuildReport::new(&build))
+}
+
+/// One step of a build, with its key. `step` is its number from 1, or a part of its name.
+pub fn explain_step(path: &Path, which: Which<'_>, step: &str) -> Result<StepDetail, ManageError> {
+    let (store, build, keys) = load(path, which)?;
+    let index = step_of(&build, step)?;
+    let found = &build.steps[index];
+    let has_log = found.key.is_some_and(|key| store.has_log(key));
+    Ok(StepDetail {
+        build: build.id.to_string(),
+        step: StepReport::new(index, found),
+        components: keys.get(index).into_iter().flatten().map(ComponentReport::new).collect(),
+        has_log,
+    })
+}
+
+/// What a step wrote when it ran: pieces in their order.
+pub fn log(path: &Path, which: Which<'_>, step: &str) -> Result<Vec<(Stream, String)>, ManageError> {
+    let (store, build, _) = load(path, which)?;
+    let found = &build.steps[step_of(&build, step)?];
+    let log = match found.key {
+        Some(key) => store.log(key).map_err(store_failed(path))?,
+        None => None,
+    };
+    log.ok_or_else(|| ManageError::NoLog { step: found.name.clone() })
+}
+
+/// What differs between two builds, as if the second had been made after the first.
+pub fn diff(path: &Path, old: &str, new: &str) -> Result<BuildReport, ManageError> {
+    let of = |name| load(path, Which { name: Some(name), directory: None });
+    let ((store, old, old_keys), (_, new, new_keys)) = (of(old)?, of(new)?);
+    let listing = |id| store.tree(id).ok().flatten();
+    let differs = explain_diff::diff((&old, &old_keys), (&new, &new_keys), &listing);
+    Ok(BuildReport::new(&differs))
+}
+
+fn load(path: &Path, which: Which<'_>) -> Result<(Store, Build, Keys), ManageError> {
+    let unknown = || ManageError::UnknownBuild { name: which.name.map(str::to_owned) };
+    let store = open(path)?.ok_or_else(unknown)?;
+    let stored = find(&store, path, which)?.ok_or_else(unknown)?;
+    let (build, keys) = store.build_with_keys(&stored).map_err(store_failed(path))?.ok_or_else(unknown)?;
+    Ok((store, build, keys))
+}
+
+fn find(store: &Store, path: &Path, which: Which<'_>) -> Result<Option<Stored>, ManageError> {
+    let failed = store_failed(path);
+    let all = store.builds().map_err(&failed)?;
+    let Some(name) = which.name else {
+        // A record that a power cut left half written counts for nothing.
+        let mut newest = None;
+        for stored in &all {
+            let Some(build) = store.build(stored).map_err(&failed)? else { continue };
+            let is_here = which.directory.is_none_or(|here| Path::new(&build.asked.context) == here);
+            if is_here {
+                return Ok(Some(stored.clone()));
+            }
+            newest.get_or_insert_with(|| stored.clone());
+        }
+        return Ok(newest);
+    };
+    if name.len() >= PREFIX_MIN
+        && let Some(stored) = all.iter().find(|stored| stored.id.to_string().starts_with(name))
+    {
+        return Ok(Some(stored.clone()));
+    }
+    let Ok(reference) = Reference::parse(name) else { return Ok(None) };
+    let canonical = reference.to_string();
+    for stored in all {
+        if store.build(&stored).map_err(&failed)?.is_some_and(|build| build.names.contains(&canonical)) {
+            return Ok(Some(stored));
+        }
+    }
+    Ok(None)
+}
+
+/// The place of the step that `name` means: its number from 1, else a part of its name.
+fn step_of(build: &Build, name: &str) -> Result<usize, ManageError> {
+    if let Ok(number) = name.parse::<usize>()
+        && (1..=build.steps.len()).contains(&number)
+    {
+        return Ok(number - 1);
+    }
+    let wanted = name.to_lowercase();
+    let fits: Vec<usize> =
+        (0..build.steps.len()).filter(|&index| build.steps[index].name.to_lowercase().contains(&wanted)).collect();
+    let named = |fits: &[usize]| -> Vec<String> {
+        fits.iter().map(|&index| format!("{} {}", index + 1, build.steps[index].name)).collect()
+    };
+    let (build_id, name) = (build.id.to_string(), name.to_owned());
+    match fits.as_slice() {
+        [one] => Ok(*one),
+        [] => {
+            let steps = named(&(0..build.steps.len()).collect::<Vec<_>>());
+            Err(ManageError::UnknownStep { build: build_id, name, steps })
+        }
+        several => Err(ManageError::AmbiguousStep { build: build_id, name, fits: named(several) }),
+    }
+}
