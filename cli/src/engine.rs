@@ -7,8 +7,9 @@ use kiln_engine::api::{
     BuildError, Cancel, CheckReport, CheckRequest, FsckReport, HistoryRow, ImageDetail, ImageSummary, ImportRequest,
     ManageError, Outcome, PruneReport, PruneRequest, Removal, Request,
 };
-use kiln_engine::event::Sink;
-use kiln_engine::manage;
+use kiln_engine::event::{Sink, Stream};
+use kiln_engine::explain::report::{BuildReport, BuildRow, StepDetail};
+use kiln_engine::manage::{self, Which};
 use kiln_engine::watch::{Driver, Options};
 use std::path::Path;
 
@@ -25,6 +26,24 @@ pub trait Engine {
     /// Builds, and builds again whenever something has changed that is built from. Returns when `cancel` is
     /// used, or where `options` say so after the first rebuild.
     fn watch(&self, driver: &dyn Driver, options: &Options, cancel: &Cancel) -> Result<(), BuildError>;
+
+    /// All builds that the store remembers, the newest first.
+    fn builds(&self, store: &Path) -> Result<Vec<BuildRow>, ManageError>;
+
+    /// Whether a word means a build.
+    fn is_build(&self, store: &Path, name: &str) -> Result<bool, ManageError>;
+
+    /// A build explained.
+    fn explain(&self, store: &Path, which: Which<'_>) -> Result<BuildReport, ManageError>;
+
+    /// One step of a build, by its number from 1 or a part of its name.
+    fn explain_step(&self, store: &Path, which: Which<'_>, step: &str) -> Result<StepDetail, ManageError>;
+
+    /// What a step wrote, piece by piece.
+    fn log(&self, store: &Path, which: Which<'_>, step: &str) -> Result<Vec<(Stream, String)>, ManageError>;
+
+    /// What differs between two builds.
+    fn diff(&self, store: &Path, old: &str, new: &str) -> Result<BuildReport, ManageError>;
 
     /// The instructions that made an image, the newest first.
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError>;
@@ -66,6 +85,30 @@ impl Engine for Local {
 
     fn watch(&self, driver: &dyn Driver, options: &Options, cancel: &Cancel) -> Result<(), BuildError> {
         kiln_engine::watch::watch(driver, options, cancel)
+    }
+
+    fn builds(&self, store: &Path) -> Result<Vec<BuildRow>, ManageError> {
+        manage::builds(store)
+    }
+
+    fn is_build(&self, store: &Path, name: &str) -> Result<bool, ManageError> {
+        manage::is_build(store, name)
+    }
+
+    fn explain(&self, store: &Path, which: Which<'_>) -> Result<BuildReport, ManageError> {
+        manage::explain(store, which)
+    }
+
+    fn explain_step(&self, store: &Path, which: Which<'_>, step: &str) -> Result<StepDetail, ManageError> {
+        manage::explain_step(store, which, step)
+    }
+
+    fn log(&self, store: &Path, which: Which<'_>, step: &str) -> Result<Vec<(Stream, String)>, ManageError> {
+        manage::log(store, which, step)
+    }
+
+    fn diff(&self, store: &Path, old: &str, new: &str) -> Result<BuildReport, ManageError> {
+        manage::diff(store, old, new)
     }
 
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {

@@ -5,6 +5,7 @@ mod commands;
 mod engine;
 mod environment;
 mod exit;
+mod explain;
 mod failure;
 mod project;
 mod render;

@@ -11,11 +11,15 @@ use kiln_engine::api::{
     Kept, ManageError, Outcome, Problem, PruneReport, PruneRequest, Pruned, Removal, Request,
 };
 use kiln_engine::digest::{ImageKey, LayerId, Sha256};
-use kiln_engine::event::{Counts, Event, Sink};
+use kiln_engine::event::{Counts, Event, Sink, Stream};
+use kiln_engine::explain::report::{BuildReport, BuildRow, StepDetail};
+use kiln_engine::manage::Which;
 use kiln_engine::watch::{self, Driver};
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::Path;
+
+mod explained;
 
 /// The present of all tests: 2023-11-14, 22:13:20 UTC.
 pub const NOW: i64 = 1_700_000_000;
@@ -76,6 +80,32 @@ impl Engine for Fake {
             }));
         }
         Ok(())
+    }
+
+    fn builds(&self, _store: &Path) -> Result<Vec<BuildRow>, ManageError> {
+        let rows = explained::builds();
+        Ok(rows.iter().map(BuildRow::new).collect())
+    }
+
+    fn is_build(&self, _store: &Path, name: &str) -> Result<bool, ManageError> {
+        Ok(name.len() >= 4 && explained::builds().iter().any(|build| build.id.to_string().starts_with(name)))
+    }
+
+    fn explain(&self, _store: &Path, which: Which<'_>) -> Result<BuildReport, ManageError> {
+        explained::find(which.name).map(|build| BuildReport::new(&build))
+    }
+
+    fn explain_step(&self, _store: &Path, which: Which<'_>, step: &str) -> Result<StepDetail, ManageError> {
+        explained::step(which.name, step)
+    }
+
+    fn log(&self, _store: &Path, _which: Which<'_>, _step: &str) -> Result<Vec<(Stream, String)>, ManageError> {
+        let piece = |stream, text: &str| (stream, text.to_owned());
+        Ok(vec![piece(Stream::Stdout, "10%\r100%\n"), piece(Stream::Stderr, "\x1b[31mred\x1b[0m\n")])
+    }
+
+    fn diff(&self, _store: &Path, _old: &str, new: &str) -> Result<BuildReport, ManageError> {
+        explained::find(Some(new)).map(|build| BuildReport::new(&build))
     }
 
     fn history(&self, _store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {

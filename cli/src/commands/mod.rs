@@ -1,14 +1,19 @@
 //! The commands: each file has a command's arguments, what it does, and its tests.
 
 mod build;
+mod builds;
 mod check;
 mod completions;
+mod diff;
+mod explain;
 mod format;
 mod fsck;
+mod graph;
 mod history;
 mod images;
 mod import;
 mod inspect;
+mod log;
 mod parse;
 mod prune;
 mod rmi;
@@ -34,6 +39,16 @@ pub enum Command {
     Parse(parse::Args),
     /// Build, and build again whenever something has changed that the image is built from
     Watch(Box<watch::Args>),
+    /// Say why the steps of a build hit or missed
+    Explain(explain::Args),
+    /// Say what differs between two builds
+    Diff(diff::Args),
+    /// List the builds that the store remembers, the newest first
+    Builds(builds::Args),
+    /// Show again what a step wrote when it ran
+    Log(log::Args),
+    /// Draw the steps of a build with their verdicts
+    Graph(graph::Args),
     /// Show the instructions that made an image, the newest first
     History(history::Args),
     /// List the images of the store, the newest first
@@ -65,6 +80,11 @@ impl Command {
             Command::Check(args) => args.run(session),
             Command::Parse(args) => args.run(session),
             Command::Watch(args) => args.run(session),
+            Command::Explain(args) => args.run(session),
+            Command::Diff(args) => args.run(session),
+            Command::Builds(args) => args.run(session),
+            Command::Log(args) => args.run(session),
+            Command::Graph(args) => args.run(session),
             Command::History(args) => args.run(session),
             Command::Images(args) => args.run(session),
             Command::Inspect(args) => args.run(session),

@@ -28,7 +28,8 @@ pub enum CauseRoot {
 impl Cause {
     /// The time of the steps that ran because of it, in seconds.
     pub fn seconds(&self, build: &Build) -> f64 {
-        self.ran.iter().filter_map(|&step| build.steps.get(step)).map(|step| step.duration).sum()
+        // A sum of nothing would be minus nothing.
+        self.ran.iter().filter_map(|&step| build.steps.get(step)).fold(0.0, |sum, step| sum + step.duration)
     }
 }
 

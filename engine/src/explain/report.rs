@@ -142,7 +142,7 @@ impl BuildReport {
                 .map(|before| BuildRef { build: before.id.to_string(), started: seconds(before.started_nanos) }),
             causes: cause_reports(build),
             notes: notes(build),
-            saved: build.steps.iter().filter_map(saved).sum(),
+            saved: build.steps.iter().filter_map(saved).fold(0.0, |sum, one| sum + one),
             critical_path,
             critical_seconds,
             steps,
@@ -287,7 +287,8 @@ impl BuildRow {
             || "nothing changed".to_owned(),
             |first| match all.len() - 1 {
                 0 => words(first),
-                more => format!("{} and {more} more", words(first)),
+                1 => format!("{}; 1 other cause", words(first)),
+                more => format!("{}; {more} other causes", words(first)),
             },
         );
         BuildRow {

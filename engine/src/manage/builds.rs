@@ -74,8 +74,10 @@ pub fn log(path: &Path, which: Which<'_>, step: &str) -> Result<Vec<(Stream, Str
 
 /// What differs between two builds, as if the second had been made after the first.
 pub fn diff(path: &Path, old: &str, new: &str) -> Result<BuildReport, ManageError> {
-    let of = |name| load(path, Which { name: Some(name), directory: None });
-    let ((store, old, old_keys), (_, new, new_keys)) = (of(old)?, of(new)?);
+    let unknown = |name: &str| ManageError::UnknownBuild { name: Some(name.to_owned()) };
+    let store = open(path)?.ok_or_else(|| unknown(old))?;
+    let of = |name| read(&store, path, Which { name: Some(name), directory: None })?.ok_or_else(|| unknown(name));
+    let ((old, old_keys), (new, new_keys)) = (of(old)?, of(new)?);
     let listing = |id| store.tree(id).ok().flatten();
     let differs = explain_diff::diff((&old, &old_keys), (&new, &new_keys), &listing);
     Ok(BuildReport::new(&differs))
@@ -84,9 +86,15 @@ pub fn diff(path: &Path, old: &str, new: &str) -> Result<BuildReport, ManageErro
 fn load(path: &Path, which: Which<'_>) -> Result<(Store, Build, Keys), ManageError> {
     let unknown = || ManageError::UnknownBuild { name: which.name.map(str::to_owned) };
     let store = open(path)?.ok_or_else(unknown)?;
-    let stored = find(&store, path, which)?.ok_or_else(unknown)?;
-    let (build, keys) = store.build_with_keys(&stored).map_err(store_failed(path))?.ok_or_else(unknown)?;
+    let (build, keys) = read(&store, path, which)?.ok_or_else(unknown)?;
     Ok((store, build, keys))
+}
+
+fn read(store: &Store, path: &Path, which: Which<'_>) -> Result<Option<(Build, Keys)>, ManageError> {
+    match find(store, path, which)? {
+        Some(stored) => store.build_with_keys(&stored).map_err(store_failed(path)),
+        None => Ok(None),
+    }
 }
 
 fn find(store: &Store, path: &Path, which: Which<'_>) -> Result<Option<Stored>, ManageError> {
