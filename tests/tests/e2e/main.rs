@@ -16,5 +16,6 @@ mod outputs;
 mod processes;
 mod registry;
 mod registry_server;
+mod soundness;
 mod traced;
 mod watch;
