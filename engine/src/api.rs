@@ -12,7 +12,8 @@ mod upkeep;
 
 pub use crate::cancel::Cancel;
 pub use build::{
-    Context, Entitlement, HostEntry, NetworkMode, Outcome, Request, Secret, SecretSource, Ssh, SshSource, TraceMode,
+    Context, Entitlement, HostEntry, NamedContext, NetworkMode, Outcome, Request, Secret, SecretSource, Ssh, SshSource,
+    TraceMode,
 };
 pub use check::{CheckReport, CheckRequest};
 pub use error::{BuildError, Exit, ManageError, Place};

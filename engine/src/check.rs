@@ -81,7 +81,7 @@ pub(crate) fn warnings(
     parsed: &Parsed,
     options: &crate::plan::Options,
     images: &Images,
-    context: &crate::build::BuildContext,
+    context: Option<&crate::build::BuildContext>,
 ) -> (Vec<Diagnostic>, Vec<check::Rule>) {
     let base = |name: &str, platform: &Platform| {
         images.get(&(name.to_owned(), platform.clone())).map(|known| base_of(&known.config))
@@ -94,7 +94,7 @@ pub(crate) fn warnings(
             all_stages: false,
             platform: &options.platform,
             build_platform: &options.build_platform,
-            ignore: Some(context.ignore()),
+            ignore: context.map(crate::build::BuildContext::ignore),
             base: &base,
         },
     );

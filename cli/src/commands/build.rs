@@ -33,12 +33,16 @@ use std::time::Instant;
 /// Its arguments, as typed.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// The directory that COPY and ADD read
+    /// What COPY and ADD read: a directory, a URL or git repository, or `-` for a tar or a Dockerfile on standard input
     #[arg(value_name = "CONTEXT", default_value = ".")]
     context: PathBuf,
     /// The Dockerfile; `-` is standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "PATH")]
     file: Option<PathBuf>,
+    /// Another context for FROM, COPY --from and mounts: `NAME=DIRECTORY`, a URL, a git repository,
+    /// docker-image://IMAGE, oci-layout://PATH or target:STAGE (repeatable)
+    #[arg(long = "build-context", value_name = "NAME=WHERE")]
+    build_contexts: Vec<String>,
     /// A name for the image in the store (repeatable)
     #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
     tags: Vec<String>,

@@ -19,7 +19,7 @@ use crate::render::tty::TtySink;
 use crate::report;
 use crate::session::Session;
 use crate::text::{clean, quantity};
-use kiln_engine::api::{BuildError, Context, Outcome, Request};
+use kiln_engine::api::{BuildError, Context, NamedContext, Outcome, Request};
 use kiln_engine::event::{Event, Sink};
 use kiln_engine::watch::{Driver, Ended, Options};
 use std::cell::{Cell, RefCell};
@@ -99,6 +99,16 @@ impl Args {
     /// What the arguments mean now: the project file may have changed.
     fn meaning(&self, session: &Session<'_>) -> Result<Meaning, UsageError> {
         let mut meaning = request::resolve(self.build.clone(), session)?;
+        let is_named = |(_, context): &(String, NamedContext)| matches!(context, NamedContext::Directory(_));
+        if !matches!(meaning.request.context, Context::Directory(_)) {
+            let what = "watching a context that is no directory".to_owned();
+            return Err(UsageError::Unsupported { what, advice: "clone or unpack it, and watch the directory".into() });
+        }
+        if meaning.request.contexts.iter().any(is_named) {
+            let what = "watching the directory of a --build-context".to_owned();
+            let advice = "kiln watch follows one context: put the directory into it".into();
+            return Err(UsageError::Unsupported { what, advice });
+        }
         if self.json {
             meaning.mode = Mode::Json;
         }
@@ -207,8 +217,10 @@ impl Driver for Watching<'_> {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let Context::Directory(root) = &self.meaning.borrow().request.context;
-        vec![root.join(project::FILE)]
+        match &self.meaning.borrow().request.context {
+            Context::Directory(root) => vec![root.join(project::FILE)],
+            Context::Stdin | Context::Remote(_) => Vec::new(),
+        }
     }
 
     fn written(&self) -> Vec<PathBuf> {

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 pub struct Request {
     /// Where COPY and ADD read.
     pub context: Context,
+    /// More contexts, each with the name that FROM, COPY and mounts use, each name once.
+    pub contexts: Vec<(String, NamedContext)>,
     /// The Dockerfile, relative to the working directory; `None` is the first in the context of `Dockerfile`, `dockerfile`,
     /// `Dockerfile.kiln` and `build.kiln`.
     pub dockerfile: Option<PathBuf>,
@@ -66,6 +68,7 @@ impl Request {
     pub fn new(context: Context, store: PathBuf) -> Self {
         Request {
             context,
+            contexts: Vec::new(),
             dockerfile: None,
             targets: Vec::new(),
             build_args: Vec::new(),
@@ -97,6 +100,23 @@ impl Request {
 pub enum Context {
     /// A directory of the host, relative to the working directory.
     Directory(PathBuf),
+    /// An archive on standard input, compressed or not, or a Dockerfile alone.
+    Stdin,
+    /// What a URL or the address of a git repository names: a repository, an archive, or a Dockerfile alone.
+    Remote(String),
+}
+
+/// What the name of another context stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NamedContext {
+    /// A directory of the host, relative to the working directory.
+    Directory(PathBuf),
+    /// What a URL or the address of a git repository names.
+    Remote(String),
+    /// An image, by its name, or by `oci-layout://` and a path.
+    Image(String),
+    /// A stage of the same Dockerfile.
+    Stage(String),
 }
 
 /// What a step may do beyond the usual.

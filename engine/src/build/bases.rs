@@ -3,6 +3,7 @@
 //! A name is resolved while planning, because the plan needs the configuration; its layers are fetched
 //! by the FROM step, beside other steps. Knows nothing of instructions.
 
+use super::layout_base;
 use super::steps::Done;
 use super::{File, boxed, copy_step, host, store_error};
 use crate::api::{BuildError, Request, Source};
@@ -52,6 +53,12 @@ impl<'a> Bases<'a> {
 
     /// What is known of the image that `need` names.
     pub fn resolve(&self, need: &ImageNeed) -> Result<KnownImage, BuildError> {
+        if need.name.starts_with(layout_base::SCHEME) {
+            let key = layout_base::load(self.store, &need.name, &need.platform)
+                .map_err(|error| self.pull_error(need, error))?;
+            let lost = || self.lost(format!("image {key}"));
+            return self.known_image(key)?.ok_or_else(lost);
+        }
         let reference = Reference::parse(&need.name)
             .map_err(|error| BuildError::InvalidName { name: need.name.clone(), reason: error.to_string() })?;
         let name = reference.to_string();

@@ -65,6 +65,13 @@ impl BuildContext {
         Ok(BuildContext { memory, ..context })
     }
 
+    /// The named context in the directory `root`, which has an ignore file of its own.
+    pub fn open_named(name: &str, root: &Path, memory: Memory) -> Result<Self, ContextError> {
+        let files = vec![root.join(".dockerignore")];
+        let context = Self::with_ignore_files(format!("context {name:?}"), root, files)?;
+        Ok(BuildContext { memory, ..context })
+    }
+
     /// The context with this name for people, less what the first of these files that is there excludes.
     fn with_ignore_files(name: String, root: &Path, files: Vec<PathBuf>) -> Result<Self, ContextError> {
         let mut found = None;

@@ -13,9 +13,11 @@ mod context;
 mod copy_step;
 mod declared;
 mod finish;
+mod gather;
 mod git;
 mod host;
 mod keys;
+mod layout_base;
 mod reads;
 mod record;
 mod run_step;
@@ -30,7 +32,7 @@ mod workshop;
 
 pub use host::HostError;
 
-use crate::api::{BuildError, Cancel, Context, Entitlement, Outcome, Place, Request, Source};
+use crate::api::{BuildError, Cancel, Entitlement, Outcome, Place, Request, Source};
 use crate::event::{Counts, Event, Sink, StepInfo};
 use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
@@ -76,21 +78,20 @@ pub(crate) fn build_in(
     stops: Option<&Stops>,
 ) -> Result<Outcome, BuildError> {
     let started = Instant::now();
-    let Context::Directory(root) = &request.context;
-    let (path, file) = read_dockerfile(root, request.dockerfile.as_deref())?;
-    let options = options(request)?;
-    let parsed = read_document(&path, &file, &options)?;
-    let store_failed = |error: StoreError| store_error(&request.store, error);
-    let store = shop.store().map_err(store_failed)?;
-    let bases = bases::Bases::new(request, store, sink, &file);
-    let (plan, images) = make_plan(&parsed.document, &options, &bases, &file, sink)?;
-    let contexts = [open_context(root, &path, shop.memory.clone())?];
-    tell_findings(&parsed, &options, &images, &contexts[0], &file, sink)?;
+    let store = shop.store().map_err(|error: StoreError| store_error(&request.store, error))?;
     let secrets = |id: &str| sources::secret(request, id);
     let agents = agents::Agents::new(request);
     let fetcher = sources::fetcher(request, store, &secrets, &agents, cancel);
+    let gathered = gather::gather(request, store, &fetcher, &shop.memory)?;
+    let gather::Gathered { file, path, contexts, main, named, project } = gathered;
+    let options = options(request, main, named)?;
+    let parsed = read_document(&path, &file, &options)?;
+    let bases = bases::Bases::new(request, store, sink, &file);
+    let (plan, images) = make_plan(&parsed.document, &options, &bases, &file, sink)?;
+    let local = contexts.first().filter(|_| options.main == plan::ContextBase::Local(plan::ContextId(0)));
+    tell_findings(&parsed, &options, &images, local, &file, sink)?;
     shop.set_reads(reads::Reads::of(&plan));
-    let begun = record::Begun::new(started, baseline::project(root, &path));
+    let begun = record::Begun::new(started, project);
     let baseline = baseline::Baseline::load(store, begun.project, request, &plan, &file);
     let book = book::Book::new(&plan, &file, sink);
     sink.emit(announce(&plan, &begun));
@@ -215,7 +216,11 @@ fn context_name(root: &Path) -> String {
     std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf()).display().to_string()
 }
 
-fn options(request: &Request) -> Result<Options, BuildError> {
+fn options(
+    request: &Request,
+    main: plan::ContextBase,
+    contexts: Vec<(String, plan::ContextBase)>,
+) -> Result<Options, BuildError> {
     let host = Platform::host();
     let platform = match request.platforms.as_slice() {
         [] => host.clone(),
@@ -236,8 +241,8 @@ fn options(request: &Request) -> Result<Options, BuildError> {
         platform,
         build_platform: host,
         offline: request.network == crate::api::NetworkMode::None,
-        main: plan::ContextBase::Local(plan::ContextId(0)),
-        contexts: Vec::new(),
+        main,
+        contexts,
         allowed: plan::Allowed {
             network_host: request.network == crate::api::NetworkMode::Host
                 || request.allow.contains(&Entitlement::NetworkHost),
@@ -286,7 +291,7 @@ fn tell_findings(
     parsed: &kiln_dsl::parser::Parsed,
     options: &Options,
     images: &Images,
-    context: &BuildContext,
+    context: Option<&BuildContext>,
     file: &File,
     sink: &dyn Sink,
 ) -> Result<(), BuildError> {

@@ -49,7 +49,10 @@ impl Taken {
         let mut file = reopened(&mut file).map_err(failed)?;
         if archive::is_archive(&mut file).map_err(failed)? {
             file.rewind().map_err(failed)?;
-            return unpack(store, file, what).map(Taken::Archive);
+            let layer = unpack(store, file, what)?;
+            // A layer is found again once it is recorded.
+            store.flush()?;
+            return Ok(Taken::Archive(layer));
         }
         file.rewind().map_err(failed)?;
         let mut bytes = Vec::new();

@@ -11,7 +11,7 @@ mod process;
 
 pub use archive::Taken;
 pub use git::{GitError, GitSource};
-pub use http::{Checksum, HttpSource, Shape};
+pub use http::{CONTEXT_FILE, Checksum, HttpSource, Shape};
 
 use crate::cancel::Cancel;
 use crate::registry::{Options, OptionsError, Secret, Transport};

@@ -440,7 +440,12 @@ impl<'scope, 'env> Loop<'scope, 'env> {
         if self.request.as_ref() == Some(request) {
             return;
         }
-        let Context::Directory(root) = &request.context;
+        let here = PathBuf::from(".");
+        let root = match &request.context {
+            Context::Directory(root) => root,
+            // What is elsewhere tells nobody; its Dockerfile may be here.
+            Context::Stdin | Context::Remote(_) => &here,
+        };
         self.root = std::fs::canonicalize(root).unwrap_or_else(|_| root.clone());
         let mut paths = dockerfiles(root, request.dockerfile.as_deref());
         let ignores: Vec<PathBuf> =

@@ -6,6 +6,7 @@
 
 mod add_git;
 mod add_http;
+mod contexts;
 mod mounts;
 mod repository;
 #[expect(dead_code, reason = "the tests of contexts use the rest")]

@@ -39,6 +39,13 @@ impl World {
         World { dir }
     }
 
+    /// A world whose context holds this Dockerfile.
+    pub fn with(dockerfile: &str) -> Self {
+        let world = World::new();
+        world.write("Dockerfile", dockerfile);
+        world
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -17,5 +17,6 @@ mod processes;
 mod registry;
 mod registry_server;
 mod soundness;
+mod stdin;
 mod traced;
 mod watch;

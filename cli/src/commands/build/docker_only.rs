@@ -40,7 +40,6 @@ const BUILDKIT: &str = "kiln has no builders and no daemon: leave the flag out";
 pub const FLAGS: &[Flag] = &[
     switch("load", "use -o type=docker,dest=- | docker load"),
     switch("push", "write the image with -o type=oci,dest=FILE and push that, for instance with skopeo"),
-    value("build-context", "copy the directory into the context, or import it with kiln import and use FROM"),
     value("cache-from", CACHE),
     value("cache-to", CACHE),
     value("sbom", ATTEST),

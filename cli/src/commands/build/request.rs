@@ -8,7 +8,10 @@ use crate::failure::UsageError;
 use crate::project::Project;
 use crate::session::Session;
 use crate::text::quantity;
-use kiln_engine::api::{CheckRequest, Context, Entitlement, NetworkMode, Output, Request, Secret, Ssh, TraceMode};
+use kiln_dsl::remote::Remote;
+use kiln_engine::api::{
+    CheckRequest, Context, Entitlement, NamedContext, NetworkMode, Output, Request, Secret, Ssh, TraceMode,
+};
 use kiln_engine::registry::Options;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -54,11 +57,13 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
     check_stdout(&outputs, mode, session)?;
     let context = context(args.context)?;
     let mut registry = registry(environment)?;
-    let Context::Directory(directory) = &context;
-    Project::of(directory)?.complete(&mut registry);
+    if let Context::Directory(directory) = &context {
+        Project::of(directory)?.complete(&mut registry);
+    }
     let wants_id = mode == Mode::Quiet || args.iidfile.is_some() || args.metadata_file.is_some();
     let request = Request {
         context,
+        contexts: named_contexts(&args.build_contexts)?,
         dockerfile: args.file.map(|file| if file.as_os_str() == "-" { "/dev/stdin".into() } else { file }),
         targets: args.target.into_iter().collect(),
         build_args: build_args(&args.build_args, environment)?,
@@ -92,7 +97,12 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
 /// What `--check` checks.
 pub fn check(args: Args, session: &Session<'_>) -> Result<CheckRequest, UsageError> {
     args.docker_only.check()?;
-    let Context::Directory(context) = context(args.context)?;
+    let Context::Directory(context) = context(args.context)? else {
+        return Err(UsageError::Unsupported {
+            what: "checking a context that is no directory".into(),
+            advice: "clone or unpack it, and give the directory".into(),
+        });
+    };
     Ok(CheckRequest {
         context,
         dockerfile: args.file.map(|file| if file.as_os_str() == "-" { "/dev/stdin".into() } else { file }),
@@ -156,18 +166,59 @@ fn check_stdout(outputs: &[Output], mode: Mode, session: &Session<'_>) -> Result
 }
 
 fn context(path: PathBuf) -> Result<Context, UsageError> {
-    let unsupported = |what: String, advice: &str| Err(UsageError::Unsupported { what, advice: advice.into() });
     let Some(text) = path.to_str() else { return Ok(Context::Directory(path)) };
     if text == "-" {
-        return unsupported("a context on standard input".into(), "unpack it into a directory, and give that");
+        return Ok(Context::Stdin);
     }
-    let is_url = ["http://", "https://", "git://", "ssh://"].iter().any(|scheme| text.starts_with(scheme));
-    let is_git = text.starts_with("git@") || text.starts_with("github.com/");
     // As docker does it, what is there as a directory is one, whatever it is called.
-    if (is_url || is_git) && !path.is_dir() {
-        return unsupported(format!("the remote context {text}"), "clone or download it, and give the directory");
+    match is_remote("CONTEXT", text)? && !path.is_dir() {
+        true => Ok(Context::Remote(text.to_owned())),
+        false => Ok(Context::Directory(path)),
     }
-    Ok(Context::Directory(path))
+}
+
+fn is_remote(flag: &'static str, text: &str) -> Result<bool, UsageError> {
+    match Remote::parse_context(text) {
+        Ok(remote) => Ok(remote.is_some()),
+        Err(error) => {
+            let shown = kiln_dsl::remote::redact(text);
+            let wrong = UsageError::value(flag, &shown, error.to_string());
+            Err(match error.help() {
+                Some(help) => wrong.with_help(help),
+                None => wrong,
+            })
+        }
+    }
+}
+
+fn named_contexts(all: &[String]) -> Result<Vec<(String, NamedContext)>, UsageError> {
+    const FLAG: &str = "--build-context";
+    let mut contexts: Vec<(String, NamedContext)> = Vec::new();
+    for text in all {
+        let wrong = |reason: &str| UsageError::value(FLAG, text, reason);
+        let Some((name, place)) = text.split_once('=').filter(|(name, place)| !name.is_empty() && !place.is_empty())
+        else {
+            return Err(
+                wrong("it needs a name and a place").with_help("use NAME=DIRECTORY, or NAME=docker-image://IMAGE")
+            );
+        };
+        if matches!(name, "scratch" | "context") {
+            return Err(wrong("the name is kept for what it always means"));
+        }
+        let context = match place.split_once(':') {
+            Some(("docker-image", image)) => NamedContext::Image(image.trim_start_matches("//").to_owned()),
+            Some(("oci-layout", _)) => NamedContext::Image(place.to_owned()),
+            Some(("target", stage)) => NamedContext::Stage(stage.to_owned()),
+            Some(("local", path)) => NamedContext::Directory(path.into()),
+            _ if is_remote(FLAG, place)? && !PathBuf::from(place).is_dir() => NamedContext::Remote(place.to_owned()),
+            _ => NamedContext::Directory(place.into()),
+        };
+        match contexts.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = context,
+            None => contexts.push((name.to_owned(), context)),
+        }
+    }
+    Ok(contexts)
 }
 
 /// The last value of a name wins, in the place of the first.
@@ -303,6 +354,8 @@ mod tests {
                     --build-arg A=1 --build-arg B= --build-arg A=2=3 --label l=v --label bare -o type=oci,dest=a.tar \
                     -o out --no-cache --no-cache-filter a,b --pull --platform linux/arm64 --network none \
                     --secret id=s,env=T --add-host db:10.0.0.1 --ssh key=/dev/null \
+                    --build-context lib=../lib --build-context base=docker-image://alpine:3 \
+                    --build-context src=https://example.com/a.git#v1 --build-context x=target:y \
                     --allow network.host --allow security.insecure --shm-size 128m --iidfile /dev/null -j 3 ctx";
         insta::assert_debug_snapshot!(request(&variables, &args.split_whitespace().collect::<Vec<_>>()));
     }
@@ -310,9 +363,12 @@ mod tests {
     #[test]
     fn what_means_nothing_is_refused_with_the_name_of_its_flag() {
         let all: &[&[&str]] = &[
-            &["-"],
-            &["https://example.com/repo.git"],
-            &["git@example.com:repo"],
+            &["https://example.com/repo.git?depth=1"],
+            &["https://me:secret@example.com/repo.git#-x"],
+            &["--build-context", "lib"],
+            &["--build-context", "=lib"],
+            &["--build-context", "scratch=lib"],
+            &["--check", "-"],
             &["--network", "bridge"],
             &["--allow", "device"],
             &["--ssh", "default"],

@@ -1,0 +1,223 @@
+//! What a build begins with: its contexts and its Dockerfile, wherever they are.
+//!
+//! A context that is no directory of the host is fetched before anything can be planned, because the Dockerfile is in
+//! it; named ones are fetched when a step needs them. Ignore files count for directories of the host only.
+
+use super::context::{BuildContext, ContextError};
+use super::walk::Memory;
+use super::{File, baseline, boxed, open_context, read_dockerfile, store_error};
+use crate::api::{BuildError, Context, NamedContext, Request};
+use crate::plan::{ContextBase, ContextId, context_key};
+use crate::snapshot::Snapshot;
+use crate::source::{CONTEXT_FILE, Fetcher, GitSource, HttpSource, Shape, Source, SourceError, Taken};
+use crate::store::builds::ProjectId;
+use crate::store::{Layer, Store};
+use crate::tree::TreePath;
+use kiln_dsl::remote::{Http, Remote};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The build argument that keeps `.git` in a context that is a repository.
+const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+
+/// The longest Dockerfile that is read from a fetched context, in bytes.
+const DOCKERFILE_MAX_BYTES: u64 = 16 << 20;
+
+/// Where `-f -` is read.
+const STDIN: &str = "/dev/stdin";
+
+/// What was gathered.
+pub(super) struct Gathered {
+    /// The Dockerfile.
+    pub file: File,
+    /// Where it is; only its name means something where it is not on the host.
+    pub path: PathBuf,
+    /// The directories of the host.
+    pub contexts: Vec<BuildContext>,
+    /// What COPY and ADD read.
+    pub main: ContextBase,
+    /// The named contexts.
+    pub named: Vec<(String, ContextBase)>,
+    /// The context and the Dockerfile as the store remembers the build by.
+    pub project: (String, String, ProjectId),
+}
+
+/// Gathers everything that `request` names.
+pub(super) fn gather(
+    request: &Request,
+    store: &Store,
+    fetcher: &Fetcher<'_>,
+    memory: &Memory,
+) -> Result<Gathered, BuildError> {
+    let gatherer = Gatherer { request, store, fetcher, memory };
+    let mut gathered = match &request.context {
+        Context::Directory(root) => gatherer.directory(root)?,
+        Context::Stdin => gatherer.stdin()?,
+        Context::Remote(text) => gatherer.remote(text)?,
+    };
+    for (name, context) in &request.contexts {
+        let base = gatherer.named(name, context, &mut gathered.contexts)?;
+        gathered.named.push((context_key(name), base));
+    }
+    Ok(gathered)
+}
+
+/// What `text` names elsewhere, to be fetched as a context.
+fn remote_source(request: &Request, text: &str) -> Result<Source, BuildError> {
+    let wrong = |reason: String| BuildError::Context { path: PathBuf::from(text), source: io::Error::other(reason) };
+    match Remote::parse_context(text).map_err(|error| wrong(error.to_string()))? {
+        Some(Remote::Http(remote)) => Ok(Source::Http(HttpSource { remote, checksum: None, shape: Shape::Context })),
+        Some(Remote::Git(remote)) => {
+            let asked = request.build_args.iter().find(|(name, _)| name == KEEP_GIT_DIR);
+            let keeps =
+                asked.is_some_and(|(_, value)| matches!(value.as_str(), "1" | "t" | "T" | "true" | "True" | "TRUE"));
+            let keep_git_dir = remote.keep_git_dir.unwrap_or(keeps);
+            Ok(Source::Git(GitSource { remote, keep_git_dir }))
+        }
+        None => Err(wrong("it is neither a URL nor a git repository".to_owned())),
+    }
+}
+
+struct Gatherer<'a> {
+    request: &'a Request,
+    store: &'a Store,
+    fetcher: &'a Fetcher<'a>,
+    memory: &'a Memory,
+}
+
+impl Gatherer<'_> {
+    fn failed(&self, what: &str, error: SourceError) -> BuildError {
+        match error {
+            SourceError::Cancelled => BuildError::Cancelled,
+            SourceError::Store(error) => store_error(&self.request.store, error),
+            error => BuildError::Fetch { step: format!("reading {what}"), place: None, source: boxed(error) },
+        }
+    }
+
+    fn directory(&self, root: &Path) -> Result<Gathered, BuildError> {
+        let (path, file) = match self.dockerfile_elsewhere(self.request.dockerfile.as_deref())? {
+            Some(file) => (PathBuf::from("Dockerfile"), file),
+            None => read_dockerfile(root, self.request.dockerfile.as_deref())?,
+        };
+        let contexts = vec![open_context(root, &path, self.memory.clone())?];
+        let project = baseline::project(root, &path);
+        Ok(Gathered { file, path, contexts, main: ContextBase::Local(ContextId(0)), named: Vec::new(), project })
+    }
+
+    /// A Dockerfile behind a URL.
+    fn dockerfile_elsewhere(&self, given: Option<&Path>) -> Result<Option<File>, BuildError> {
+        let Some(text) = given.and_then(Path::to_str).filter(|_| given.is_some_and(|path| !path.exists())) else {
+            return Ok(None);
+        };
+        let Ok(Some(Remote::Http(remote))) = Remote::parse(text) else { return Ok(None) };
+        let Http { file_name, .. } = remote.clone();
+        let source = Source::Http(HttpSource { remote, checksum: None, shape: Shape::File });
+        let name = source.to_string();
+        let layer = self.fetch(&source, &format!("the Dockerfile {name}"))?;
+        let text = self.read(&layer, &file_name)?.unwrap_or_default();
+        Ok(Some(File { name, text }))
+    }
+
+    fn fetch(&self, source: &Source, what: &str) -> Result<Arc<Layer>, BuildError> {
+        self.fetcher.fetch(source, &|| ()).map(|fetched| fetched.layer).map_err(|error| self.failed(what, error))
+    }
+
+    fn stdin(&self) -> Result<Gathered, BuildError> {
+        let what = "standard input";
+        let conflict = |reason: &str| BuildError::Context { path: what.into(), source: io::Error::other(reason) };
+        if self.request.dockerfile.as_deref() == Some(Path::new(STDIN)) {
+            return Err(conflict("it cannot be both the context and the Dockerfile"));
+        }
+        match Taken::from_stream(self.store, io::stdin().lock(), what).map_err(|error| self.failed(what, error))? {
+            Taken::Archive(layer) => self.in_layer(&layer, what, what),
+            Taken::Other(_) if self.request.dockerfile.is_some() => {
+                Err(conflict("it is a Dockerfile, and -f/--file names another one"))
+            }
+            Taken::Other(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Err(conflict("it is empty")),
+            Taken::Other(bytes) => {
+                let file = File { name: "-".to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() };
+                Ok(self.gathered(file, what, ContextBase::Empty))
+            }
+        }
+    }
+
+    fn remote(&self, text: &str) -> Result<Gathered, BuildError> {
+        let source = remote_source(self.request, text)?;
+        let shown = source.to_string();
+        let layer = self.fetch(&source, &format!("the context {shown}"))?;
+        let is_file = matches!(&source, Source::Http(_))
+            && self.request.dockerfile.is_none()
+            && layer.tree().is_ok_and(|tree| tree.len() == 1);
+        if is_file && let Some(text) = self.read(&layer, CONTEXT_FILE)? {
+            let file = File { name: shown.clone(), text };
+            return Ok(self.gathered(file, &shown, ContextBase::Layer(layer.id())));
+        }
+        self.in_layer(&layer, &shown, &shown)
+    }
+
+    /// The Dockerfile is in the fetched context, or on standard input.
+    fn in_layer(&self, layer: &Arc<Layer>, shown: &str, context: &str) -> Result<Gathered, BuildError> {
+        let main = ContextBase::Layer(layer.id());
+        if let Some(file) = self.dockerfile_elsewhere(self.request.dockerfile.as_deref())? {
+            return Ok(self.gathered(file, context, main));
+        }
+        let given = self.request.dockerfile.as_ref();
+        if let Some(path) = given.filter(|path| *path == Path::new(STDIN)) {
+            let bytes = std::fs::read(path).map_err(|source| BuildError::Dockerfile { path: path.clone(), source })?;
+            let file = File { name: "-".to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() };
+            return Ok(self.gathered(file, context, main));
+        }
+        let candidates = match given {
+            Some(path) => vec![path.display().to_string()],
+            None => ["Dockerfile", "dockerfile", "Dockerfile.kiln", "build.kiln"].map(str::to_owned).to_vec(),
+        };
+        for name in &candidates {
+            if let Some(text) = self.read(layer, name)? {
+                return Ok(self.gathered(File { name: name.clone(), text }, context, main));
+            }
+        }
+        let path = PathBuf::from(format!("{} in {shown}", candidates[0]));
+        Err(BuildError::Dockerfile { path, source: io::ErrorKind::NotFound.into() })
+    }
+
+    fn read(&self, layer: &Arc<Layer>, name: &str) -> Result<Option<String>, BuildError> {
+        let read = Snapshot::of([layer.clone()]).read(&TreePath::new(name), DOCKERFILE_MAX_BYTES);
+        let failed = |error| BuildError::Dockerfile { path: name.into(), source: io::Error::other(error) };
+        Ok(read.map_err(failed)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn gathered(&self, file: File, context: &str, main: ContextBase) -> Gathered {
+        let path = PathBuf::from(&file.name);
+        let project = (context.to_owned(), file.name.clone(), ProjectId::new(context, &file.name));
+        Gathered { file, path, contexts: Vec::new(), main, named: Vec::new(), project }
+    }
+
+    fn named(
+        &self,
+        name: &str,
+        context: &NamedContext,
+        contexts: &mut Vec<BuildContext>,
+    ) -> Result<ContextBase, BuildError> {
+        Ok(match context {
+            NamedContext::Directory(path) => {
+                let failed = |source| BuildError::Context { path: path.clone(), source };
+                if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+                    return Err(failed(io::ErrorKind::NotADirectory.into()));
+                }
+                let opened =
+                    BuildContext::open_named(name, path, self.memory.clone()).map_err(|error| match error {
+                        ContextError::Read { path, source } => BuildError::Context { path, source },
+                        ContextError::Ignore { ref path, .. } => {
+                            BuildError::Context { path: path.clone(), source: io::Error::other(error) }
+                        }
+                    })?;
+                contexts.push(opened);
+                ContextBase::Local(ContextId(contexts.len() - 1))
+            }
+            NamedContext::Remote(text) => ContextBase::Remote(remote_source(self.request, text)?),
+            NamedContext::Image(image) => ContextBase::Image(image.clone()),
+            NamedContext::Stage(stage) => ContextBase::Stage(stage.clone()),
+        })
+    }
+}
