@@ -68,6 +68,9 @@ pub struct Args {
     /// Which RUN steps may be skipped by what they were seen to depend on: auto (those that used no network), all or off
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Trace::Auto)]
     trace: Trace,
+    /// Fail where a step read a file that its `--key` does not cover, instead of warning
+    #[arg(long)]
+    strict: bool,
     /// Ask the registry even for images that the store knows
     #[arg(long)]
     pull: bool,

@@ -35,6 +35,8 @@ pub struct Request {
     pub no_cache_filter: Vec<String>,
     /// Which RUN steps may be skipped by what they were seen to depend on.
     pub trace: TraceMode,
+    /// Fail where a step read a file that its stated key does not cover.
+    pub strict: bool,
     /// How many steps may run at once; `None` is one for each core.
     pub jobs: Option<NonZeroUsize>,
     /// The network of RUN steps that do not name one themselves.
@@ -78,6 +80,7 @@ impl Request {
             no_cache: false,
             no_cache_filter: Vec::new(),
             trace: TraceMode::default(),
+            strict: false,
             jobs: None,
             network: NetworkMode::Default,
             pull: false,

@@ -212,6 +212,16 @@ pub enum BuildError {
         /// The way out, if one is known.
         advice: Option<String>,
     },
+    /// A step read files that its stated key does not cover, and the build is a strict one.
+    #[error("{step} read {paths}, which its key does not cover")]
+    Uncovered {
+        /// The step as it was announced.
+        step: String,
+        /// The key.
+        place: Option<Box<Place>>,
+        /// The files, in words.
+        paths: String,
+    },
     /// An image could not be had from its registry.
     #[error("failed to pull {image}")]
     Pull {
@@ -290,6 +300,9 @@ impl BuildError {
             BuildError::MissingSecret { id, .. } => {
                 Some(format!("give it with --secret id={id},src=FILE or --secret id={id},env=NAME"))
             }
+            BuildError::Uncovered { .. } => {
+                Some("name them in the key with files(…), or build without --strict if they do not matter".into())
+            }
             BuildError::Unsupported { advice, .. } | BuildError::Key { advice, .. } => advice.clone(),
             BuildError::Pull { source, .. } => source.downcast_ref::<crate::registry::Error>()?.advice(),
             BuildError::Fetch { source, .. } => source.downcast_ref::<crate::source::SourceError>()?.advice(),
@@ -314,6 +327,7 @@ impl BuildError {
             BuildError::Step { .. } => "Step",
             BuildError::Fetch { .. } => "Fetch",
             BuildError::Key { .. } => "Key",
+            BuildError::Uncovered { .. } => "Uncovered",
             BuildError::Pull { .. } => "Pull",
             BuildError::Export { .. } => "Export",
             BuildError::Store { .. } => "Store",
@@ -332,6 +346,7 @@ impl BuildError {
             | BuildError::Step { place, .. }
             | BuildError::Fetch { place, .. }
             | BuildError::Key { place, .. }
+            | BuildError::Uncovered { place, .. }
             | BuildError::Pull { place, .. }
             | BuildError::Unsupported { place, .. } => place.as_deref(),
             _ => None,

@@ -9,8 +9,10 @@ use super::secrets::Secrets;
 use super::steps::Steps;
 use super::{git, keys};
 use crate::api::BuildError;
-use crate::event::Stream;
+use crate::digest::LayerId;
+use crate::event::{Event, Stream};
 use crate::explain::Why;
+use crate::key::coverage::Coverage;
 use crate::key::declared::{Declared, Parent, Place, Rhythm, Variable, What};
 use crate::key::eval::{self, EvalError, FILE_MAX_BYTES, Fault, World};
 use crate::key::{Component, Key};
@@ -18,6 +20,7 @@ use crate::plan::{ImageNeed, RunStep, Step, StepKind};
 use crate::sandbox;
 use crate::snapshot::{Snapshot, Type};
 use crate::source::{self, HttpSource, Shape, SourceError};
+use crate::trace::{Aspect, Trace};
 use crate::tree::{Entry, Kind, TreePath, stat};
 use kiln_dsl::key::Git;
 use kiln_dsl::platform::Platform;
@@ -28,6 +31,14 @@ use std::sync::OnceLock;
 
 /// What a key's command may write to standard output; a key is no place for more.
 const OUTPUT_MAX_BYTES: usize = 1 << 20;
+
+/// A key that could not be compared with what its step read.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to compare its key with what it read")]
+struct CoverageError(#[source] Fault);
+
+/// How many paths one warning names.
+const PATHS_SHOWN: usize = 5;
 
 /// What an address's answer is called in the store.
 const ANSWER: &str = "answer";
@@ -129,6 +140,82 @@ impl Steps<'_> {
         Err(CommandError::Failed { exit, last }.into())
     }
 
+    /// Says which files that the build copied a step read although its stated key does not cover them; in a strict build
+    /// that is an error. What comes from the base image or from earlier RUN steps is not looked at: no key names all of
+    /// a shell. Nor is a step whose key says `never`: it leaves everything out on purpose.
+    pub(super) fn check_coverage(
+        &self,
+        step: &Step,
+        run: &RunStep,
+        prepared: &Prepared,
+        trace: Option<&Trace>,
+    ) -> Result<(), BuildError> {
+        let Some(declared) = run.key.as_deref().filter(|declared| is_checked(declared)) else { return Ok(()) };
+        let name = &self.plan.shown[step.shown].name;
+        let Some(trace) = trace.filter(|trace| trace.incomplete.is_none()) else {
+            if self.request.strict {
+                let message = format!("{name} was not watched, so its key could not be checked");
+                self.sink.emit(Event::Warning { message });
+            }
+            return Ok(());
+        };
+        let found = self.uncovered(step, run, prepared, declared, trace);
+        let uncovered = found.map_err(|fault| self.step_error(step, CoverageError(fault)))?;
+        if uncovered.is_empty() {
+            return Ok(());
+        }
+        let paths = paths_words(&uncovered, &run.workdir);
+        if self.request.strict {
+            let place = Some(self.file.place(declared.span));
+            return Err(BuildError::Uncovered { step: name.clone(), place, paths });
+        }
+        self.sink.emit(Event::Warning { message: format!("{name} read {paths}, which its key does not cover") });
+        Ok(())
+    }
+
+    fn uncovered(
+        &self,
+        step: &Step,
+        run: &RunStep,
+        prepared: &Prepared,
+        declared: &Declared,
+        trace: &Trace,
+    ) -> Result<Vec<TreePath>, Fault> {
+        let world = StepWorld { steps: self, step, run };
+        let coverage = Coverage::new(declared, &prepared.listings, &world)?;
+        let copied = self.copied_layers(step);
+        let snapshot = self.snapshot(step.parent);
+        let mut all = Vec::new();
+        for (path, _) in trace.reads().filter(|(_, aspect)| *aspect == Aspect::Content) {
+            // The topmost layer that has the path; the host's own files were not copied.
+            for layer in snapshot.layers().iter().rev().filter(|layer| !layer.is_host()) {
+                let Some(entry) = layer.tree()?.get(path) else { continue };
+                if let Kind::File { content, .. } = &entry.kind
+                    && copied.contains(&layer.id())
+                    && !coverage.covers(path, Some(*content))
+                {
+                    all.push(path.clone());
+                }
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The layers below a step that COPY and ADD made in this build.
+    fn copied_layers(&self, step: &Step) -> Vec<LayerId> {
+        let mut all = Vec::new();
+        let mut next = step.parent;
+        while let Some(id) = next {
+            let node = self.plan.graph.get(id);
+            if let (StepKind::Copy(_), Some(done)) = (&node.kind, self.result(id)) {
+                all.extend(done.snapshot.layers().last().map(|layer| layer.id()));
+            }
+            next = node.parent;
+        }
+        all
+    }
+
     /// A secret's digest under a key that is the store's own, so that nobody else can try values out.
     fn secret_digest(&self, id: &str) -> Result<Option<String>, Fault> {
         let Some(value) = self.secret(id)? else { return Ok(None) };
@@ -154,6 +241,26 @@ pub(super) fn parent(step: &Step) -> Parent {
         // Nothing is looked up for it, by whatever it was seen to read.
         Some(declared) if declared.rhythm == Rhythm::Always => Parent::Whole,
         Some(declared) => declared.usual.parent,
+    }
+}
+
+/// Whether what a step reads is to be compared with its key.
+fn is_checked(declared: &Declared) -> bool {
+    let is_said = !declared.parts.is_empty() || declared.usual.environment;
+    declared.usual.parent == Parent::Ignored && declared.rhythm == Rhythm::Keyed && is_said
+}
+
+/// Some of the paths, those in the working directory as seen from there.
+fn paths_words(paths: &[TreePath], workdir: &str) -> String {
+    let from = TreePath::new(workdir);
+    let word = |path: &TreePath| match path.strip_prefix(&from).filter(|_| !from.is_root()) {
+        Some(relative) => relative.display().to_string(),
+        None => format!("/{}", path.display()),
+    };
+    let shown: Vec<String> = paths.iter().take(PATHS_SHOWN).map(word).collect();
+    match paths.len().saturating_sub(PATHS_SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

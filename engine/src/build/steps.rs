@@ -339,6 +339,12 @@ impl<'a> Steps<'a> {
                     true => Hit::EarlyCutoff,
                     false => Hit::Local,
                 };
+                if self.request.strict
+                    && let (StepKind::Run(run), Input::Run(prepared)) = (&step.kind, &input)
+                {
+                    let trace = self.store.db().trace(key.id()).map_err(failed)?;
+                    self.check_coverage(step, run, prepared, trace.as_ref())?;
+                }
                 let ending = self.hit(step, hit, key, &record);
                 self.succeed(id, step, below.with(layer, record.created_nanos), ending);
                 return Ok(None);
@@ -657,9 +663,10 @@ impl Work<Step> for Steps<'_> {
             (StepKind::Copy(copy), Input::Copy(prepared)) => self
                 .run_copy(step, copy, prepared, missed.reason.previous.map(|previous| previous.layer))
                 .and_then(|made| self.keep(id, step, missed, made, started)),
-            (StepKind::Run(run), Input::Run(prepared)) => {
-                self.run_command(step, run, &prepared).and_then(|made| self.keep(id, step, missed, made, started))
-            }
+            (StepKind::Run(run), Input::Run(prepared)) => self.run_command(step, run, &prepared).and_then(|made| {
+                self.check_coverage(step, run, &prepared, made.trace.as_ref())?;
+                self.keep(id, step, missed, made, started)
+            }),
             (StepKind::Copy(_) | StepKind::Run(_), _) => unreachable!("settling a step gives the input of its kind"),
         };
         if let Some(stops) = self.stops {

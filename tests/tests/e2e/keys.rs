@@ -375,6 +375,72 @@ fn a_kiln_file_is_found_and_read_by_its_name() {
     assert_eq!(kiln.build([project.path()]).ok().instructions().len(), 2, "Docker's name goes first");
 }
 
+/// The warnings of a build.
+fn warnings(build: &kiln_tests::Build) -> Vec<String> {
+    let warnings = build.events.iter().filter(|event| event["event"] == "warning");
+    warnings.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Whether steps can be watched here; a build says once if not.
+fn is_watched(build: &kiln_tests::Build) -> bool {
+    !warnings(build).iter().any(|message| message.contains("cannot be watched"))
+        || !kiln_tests::skip("a kernel that lets steps be watched")
+}
+
+#[test]
+fn what_a_step_read_and_its_key_does_not_cover_is_a_warning_and_an_error_where_strict() {
+    let kiln = Kiln::new();
+    let text = |key: &str| {
+        format!(
+            "FROM kiln/host\nWORKDIR /app\nCOPY . .\n# kiln: --key={key}\nRUN cat go.sum src/index.js src/gen/out.js > /all\n"
+        )
+    };
+    let project = Project::new(&FILES);
+    let build = |key: &str, strict: bool| {
+        project.write("Dockerfile", &text(key));
+        let mut args = vec![project.path().display().to_string()];
+        args.extend(strict.then(|| "--strict".to_owned()));
+        kiln.build(args)
+    };
+    let first = build(r#"files("go.sum", "src/gen/**")"#, false).ok();
+    if !is_watched(&first) {
+        return;
+    }
+    let told = warnings(&first);
+    let line =
+        "[4/4] RUN cat go.sum src/index.js src/gen/out.js > /all read src/index.js, which its key does not cover";
+    assert_eq!(told, [line]);
+    // What was found is an error for a strict build, though it only hits.
+    let strict = build(r#"files("go.sum", "src/gen/**")"#, true);
+    assert_eq!(strict.ran.code, Some(1), "{}", strict.ran.stdout);
+    assert!(strict.finished("error").as_str().unwrap_or_default().contains("read src/index.js, which its key"));
+    let fresh = build(r#"lines("go.sum", ".")"#, true);
+    let error = fresh.finished("error");
+    assert!(error.as_str().unwrap_or_default().contains("read src/gen/out.js, src/index.js, which its key"), "{error}");
+    for key in [r#"files("**")"#, r#"files("context:src") + files("go.sum")"#, "traced", "default", "never"] {
+        let sound = build(key, true).ok();
+        assert_eq!(warnings(&sound), Vec::<String>::new(), "{key}");
+    }
+}
+
+#[test]
+fn a_traced_key_misses_what_the_step_read_and_nothing_else() {
+    let kiln = Kiln::new();
+    let project = Project::new(&FILES);
+    project
+        .write("Dockerfile", "FROM kiln/host\nWORKDIR /app\nCOPY . .\n# kiln: --key=traced\nRUN cat go.sum > /all\n");
+    let first = kiln.build([project.path()]).ok();
+    if !is_watched(&first) {
+        return;
+    }
+    project.write("src/index.js", "three\n");
+    let verdicts = kiln.build([project.path()]).ok().verdicts();
+    assert!(verdicts[3].starts_with("RUN cat go.sum > /all = hit (traced"), "{verdicts:#?}");
+    project.write("go.sum", "y\n");
+    let verdicts = kiln.build([project.path()]).ok().verdicts();
+    assert!(verdicts[3].starts_with("RUN cat go.sum > /all = miss"), "{verdicts:#?}");
+}
+
 /// The words of the Docker command, its shared directory and what that is called for it, where there are any.
 fn docker() -> Option<(Vec<String>, PathBuf, String)> {
     let (Ok(command), Ok(shared)) = (std::env::var("DOCKER"), std::env::var("PEERS_DIR")) else {

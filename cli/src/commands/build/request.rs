@@ -72,6 +72,7 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         outputs,
         no_cache: args.no_cache,
         no_cache_filter: args.no_cache_filter,
+        strict: args.strict,
         trace: match args.trace {
             super::Trace::Auto => TraceMode::Auto,
             super::Trace::All => TraceMode::All,
@@ -352,7 +353,7 @@ mod tests {
         let variables = [HOME, ("VERSION", "1.2"), ("SOURCE_DATE_EPOCH", "1700000000"), ("KILN_JOBS", "7"), ("T", "t")];
         let args = "-f dir/Dockerfile -t app -t app:1 --target web --build-arg VERSION --build-arg UNSET \
                     --build-arg A=1 --build-arg B= --build-arg A=2=3 --label l=v --label bare -o type=oci,dest=a.tar \
-                    -o out --no-cache --no-cache-filter a,b --pull --platform linux/arm64 --network none \
+                    -o out --no-cache --no-cache-filter a,b --strict --pull --platform linux/arm64 --network none \
                     --secret id=s,env=T --add-host db:10.0.0.1 --ssh key=/dev/null \
                     --build-context lib=../lib --build-context base=docker-image://alpine:3 \
                     --build-context src=https://example.com/a.git#v1 --build-context x=target:y \
