@@ -54,8 +54,9 @@ impl Glob {
     }
 
     /// `value` with all matches replaced, leftmost and longest first, as Go's regular expressions do it: an empty match
-    /// right behind a match does not count, and `replacement` is a template, see [`template`].
-    pub fn replace_all(&self, value: &str, replacement: &str) -> String {
+    /// right behind a match does not count, and `replacement` is a template, see [`template`]. `None` where the result
+    /// would be longer than `max_bytes`.
+    pub fn replace_all(&self, value: &str, replacement: &str, max_bytes: usize) -> Option<String> {
         let starts = self.starts(value);
         let mut out = String::with_capacity(value.len());
         let (mut copied, mut from) = (0, 0);
@@ -63,6 +64,9 @@ impl Glob {
             out.push_str(&value[copied..start]);
             if end > copied || start == 0 {
                 template(replacement, &value[start..end], &mut out);
+                if out.len() > max_bytes {
+                    return None;
+                }
             }
             copied = end;
             let width = value[from..].chars().next().map_or(0, char::len_utf8);
@@ -75,7 +79,7 @@ impl Glob {
             };
         }
         out.push_str(&value[copied..]);
-        out
+        Some(out)
     }
 
     fn reversed(&self) -> Vec<Token> {
@@ -164,7 +168,7 @@ mod tests {
     fn all_matches_are_replaced_in_linear_time() {
         let value = "a".repeat(60_000);
         let glob = Glob::parse("*x").expect("valid");
-        assert_eq!(glob.replace_all(&value, "y"), value);
+        assert_eq!(glob.replace_all(&value, "y", usize::MAX).as_deref(), Some(value.as_str()));
         let glob = Glob::parse("a*a*a*a*a*b").expect("valid");
         assert_eq!(glob.replace_first(&value, "y"), value);
     }
@@ -172,6 +176,7 @@ mod tests {
     #[test]
     fn stars_end_at_line_feeds() {
         let glob = Glob::parse("*").expect("valid");
-        assert_eq!(glob.replace_all("ab\n\ncd", "x"), "x\nx\nx");
+        assert_eq!(glob.replace_all("ab\n\ncd", "x", 5).as_deref(), Some("x\nx\nx"));
+        assert_eq!(glob.replace_all("ab\n\ncd", "x", 2), None);
     }
 }

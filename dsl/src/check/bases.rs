@@ -3,7 +3,7 @@
 //! Knows nothing of what follows a FROM in its stage.
 
 use super::env::Env;
-use super::stages::{self, Stage};
+use super::stages::{self, Stage, Stages};
 use super::{Options, Out, Rule, reference};
 use crate::ast::{Command, Document, Instruction, Word};
 use crate::diagnostic::Diagnostic;
@@ -117,15 +117,11 @@ fn default_names(document: &Document, defaults: &Env, escape: char, out: &mut Ou
 }
 
 /// Expands what each FROM names, and checks it.
-pub(super) fn check<'a>(
-    document: &'a Document,
-    globals: &Globals,
-    options: &Options<'_>,
-    out: &mut Out,
-) -> Vec<Stage<'a>> {
-    let mut stages: Vec<Stage<'a>> = Vec::new();
+pub(super) fn check<'a>(document: &'a Document, globals: &Globals, options: &Options<'_>, out: &mut Out) -> Stages<'a> {
+    let mut stages = Stages::default();
     let escape = document.directives.escape;
     for (from, head, instructions) in stages::split(document) {
+        let errors = out.errors.len();
         let base = match expand::word(&head.image.value, escape, &globals.env) {
             Ok(expanded) => {
                 undefined(from, &head.image, &expanded, globals, out);
@@ -142,8 +138,10 @@ pub(super) fn check<'a>(
             undefined(from, word, &expanded, globals, out);
             platform(from, head.name.as_ref(), word, &expanded, globals, out)
         });
-        let parent = stages::by_name(&stages, &base);
-        no_image(&head.image, &base, parent, out);
+        let parent = stages.by_name(&base);
+        if parent.is_none() && !out.errors[errors..].iter().any(|error| error.span == head.image.span) {
+            no_image(&head.image, &base, out);
+        }
         let name = head.name.as_ref().map(|name| name.value.to_lowercase());
         image_platform(from, head, &base, parent, platform.as_ref(), options, out);
         stages.push(Stage { from, head, name, base, parent, platform, instructions });
@@ -152,10 +150,7 @@ pub(super) fn check<'a>(
 }
 
 /// Notes a base that is neither a stage nor the name of an image.
-fn no_image(word: &Word, base: &str, parent: Option<usize>, out: &mut Out) {
-    if out.errors.iter().any(|error| error.span == word.span) || parent.is_some() {
-        return;
-    }
+fn no_image(word: &Word, base: &str, out: &mut Out) {
     let error = |code, message: String| Diagnostic::error(code, word.span, message);
     if base.is_empty() {
         let message = format!("base name ({}) should not be blank", word.value);

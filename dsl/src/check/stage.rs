@@ -4,7 +4,7 @@
 
 use super::bases::{self, Globals};
 use super::env::Env;
-use super::stages::{self, Stage};
+use super::stages::{self, Stage, Stages};
 use super::{Options, Out, Rule, secrets};
 use crate::ast::{self, Command, CommandLine, Document, Instruction, Source, Word};
 use crate::expand::{self, Expanded};
@@ -31,28 +31,32 @@ struct State {
 }
 
 /// Walks through the stages that are asked for.
-pub(super) fn check(
-    stages: &[Stage<'_>],
-    globals: &Globals,
-    document: &Document,
-    options: &Options<'_>,
-    out: &mut Out,
-) {
+pub(super) fn check(stages: &Stages<'_>, globals: &Globals, document: &Document, options: &Options<'_>, out: &mut Out) {
     let Some(target) = stages::target(stages, options.target) else { return };
     let all = options.all_stages && options.target.is_none();
-    let wanted = if all { vec![true; stages.len()] } else { stages::reachable(stages, target) };
-    let mut states: Vec<Option<State>> = Vec::with_capacity(stages.len());
-    for (index, stage) in stages.iter().enumerate() {
+    let wanted = if all { vec![true; stages.list.len()] } else { stages::reachable(stages, target) };
+    // A state is moved to its last heir: a long chain of stages copies none.
+    let mut heirs = vec![0_usize; stages.list.len()];
+    for parent in stages.list.iter().zip(&wanted).filter(|(_, wanted)| **wanted).filter_map(|(stage, _)| stage.parent) {
+        heirs[parent] += 1;
+    }
+    let mut states: Vec<Option<State>> = Vec::with_capacity(stages.list.len());
+    for (index, stage) in stages.list.iter().enumerate() {
         if !wanted[index] {
             states.push(None);
             continue;
         }
         let state = match stage.parent {
-            Some(parent) => states.get(parent).cloned().flatten().unwrap_or_default(),
+            Some(parent) => {
+                heirs[parent] -= 1;
+                let state = if heirs[parent] == 0 { states[parent].take() } else { states[parent].clone() };
+                state.unwrap_or_default()
+            }
             None => begin(stage, options),
         };
         let walk = Walk { globals, options, escape: document.directives.escape, from: stage.from };
-        states.push(Some(walk.stage(stage, state, out)));
+        let state = walk.stage(stage, state, out);
+        states.push((heirs[index] > 0).then_some(state));
     }
 }
 

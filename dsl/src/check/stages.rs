@@ -4,6 +4,7 @@
 
 use crate::ast::{self, Command, Document, Instruction};
 use crate::platform::Platform;
+use std::collections::HashMap;
 
 /// A stage with what its FROM names, expanded.
 pub(super) struct Stage<'a> {
@@ -23,6 +24,30 @@ pub(super) struct Stage<'a> {
     pub instructions: &'a [Instruction],
 }
 
+/// All stages of a file, found by name at once: a file may have very many.
+#[derive(Default)]
+pub(super) struct Stages<'a> {
+    /// In their order.
+    pub list: Vec<Stage<'a>>,
+    /// The last stage of each name.
+    names: HashMap<String, usize>,
+}
+
+impl<'a> Stages<'a> {
+    /// Adds the next stage.
+    pub fn push(&mut self, stage: Stage<'a>) {
+        if let Some(name) = &stage.name {
+            self.names.insert(name.clone(), self.list.len());
+        }
+        self.list.push(stage);
+    }
+
+    /// The stage of this name, without regard to case; of two with one name the later.
+    pub fn by_name(&self, name: &str) -> Option<usize> {
+        self.names.get(&name.to_lowercase()).copied()
+    }
+}
+
 /// The FROMs of a file with what follows each.
 pub(super) fn split(document: &Document) -> impl Iterator<Item = (&Instruction, &ast::From, &[Instruction])> {
     let all = &document.instructions;
@@ -36,11 +61,11 @@ pub(super) fn split(document: &Document) -> impl Iterator<Item = (&Instruction, 
 }
 
 /// The stages that `target` needs, itself included, as far as the file says.
-pub(super) fn reachable(stages: &[Stage<'_>], target: usize) -> Vec<bool> {
-    let mut reached = vec![false; stages.len()];
+pub(super) fn reachable(stages: &Stages<'_>, target: usize) -> Vec<bool> {
+    let mut reached = vec![false; stages.list.len()];
     let mut next = vec![target];
     while let Some(index) = next.pop() {
-        let Some(stage) = stages.get(index) else { continue };
+        let Some(stage) = stages.list.get(index) else { continue };
         if std::mem::replace(&mut reached[index], true) {
             continue;
         }
@@ -53,36 +78,30 @@ pub(super) fn reachable(stages: &[Stage<'_>], target: usize) -> Vec<bool> {
 }
 
 /// The stages that an instruction of stage `user` reads from.
-pub(super) fn sources(stages: &[Stage<'_>], user: usize, instruction: &Instruction) -> Vec<usize> {
+pub(super) fn sources(stages: &Stages<'_>, user: usize, instruction: &Instruction) -> Vec<usize> {
     match &instruction.command {
         Command::Copy(copy) => copy
             .from
             .iter()
             .filter_map(|from| {
-                by_name(stages, &from.value).or_else(|| from.value.parse().ok().filter(|&index| index < user))
+                stages.by_name(&from.value).or_else(|| from.value.parse().ok().filter(|&index| index < user))
             })
             .collect(),
         Command::Run(run) => run
             .mounts
             .iter()
             .filter_map(|mount| crate::mount::Mount::parse(&mount.value, &mut |value| Ok(value.to_owned())).ok()?.from)
-            .filter_map(|from| by_name(stages, &from))
+            .filter_map(|from| stages.by_name(&from))
             .collect(),
         Command::OnBuild(trigger) => sources(stages, user, &trigger.instruction),
         _ => Vec::new(),
     }
 }
 
-/// The stage of this name, without regard to case; of two with one name the later.
-pub(super) fn by_name(stages: &[Stage<'_>], name: &str) -> Option<usize> {
-    let name = name.to_lowercase();
-    stages.iter().rposition(|stage| stage.name.as_deref() == Some(&name))
-}
-
 /// The stage that is built: `target`, or the last.
-pub(super) fn target(stages: &[Stage<'_>], target: Option<&str>) -> Option<usize> {
+pub(super) fn target(stages: &Stages<'_>, target: Option<&str>) -> Option<usize> {
     match target {
-        None => stages.len().checked_sub(1),
-        Some(name) => by_name(stages, name).or_else(|| name.parse().ok().filter(|&index| index < stages.len())),
+        None => stages.list.len().checked_sub(1),
+        Some(name) => stages.by_name(name).or_else(|| name.parse().ok().filter(|&index| index < stages.list.len())),
     }
 }

@@ -260,7 +260,7 @@ impl<'t> Machine<'t> {
             if name.is_empty() {
                 self.out.push('$');
             } else {
-                self.value_of(name, &self.text[opened..self.pos]);
+                self.value_of(name, opened)?;
             }
             self.emit_value(top, mark);
             return Ok(());
@@ -278,7 +278,7 @@ impl<'t> Machine<'t> {
         let modifier = self.pos;
         let frame = match self.next() {
             Some('}') => {
-                self.value_of(name, &self.text[opened..self.pos]);
+                self.value_of(name, opened)?;
                 self.emit_value(top, mark);
                 return Ok(());
             }
@@ -337,12 +337,14 @@ impl<'t> Machine<'t> {
         value
     }
 
-    fn value_of(&mut self, name: &str, written: &str) {
+    /// Puts out the value of the variable that was written from `opened` on.
+    fn value_of(&mut self, name: &str, opened: usize) -> Result<(), ExpandError> {
         match self.look_up(name) {
             Some(value) => self.out.push_str(value),
-            None if self.mode.keep_unset => self.out.push_str(written),
+            None if self.mode.keep_unset => self.out.push_str(&self.text[opened..self.pos]),
             None => {}
         }
+        if self.out.len() > super::MAX_EXPANDED_BYTES { self.fail(ExpandErrorKind::TooLong, opened) } else { Ok(()) }
     }
 
     /// Ends the innermost substitution (or its pattern) and leaves its result in the output.
@@ -374,6 +376,9 @@ impl<'t> Machine<'t> {
         };
         if let Err(kind) = result {
             return self.fail(kind, done.opened);
+        }
+        if self.out.len() > super::MAX_EXPANDED_BYTES {
+            return self.fail(ExpandErrorKind::TooLong, done.opened);
         }
         self.emit_value(top, done.start);
         Ok(())

@@ -11,6 +11,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::ops::Range;
 
+/// The longest value that an expansion may have: values that are made of each other grow without bound otherwise, and no
+/// command takes a variable of more than 128 KiB.
+const MAX_EXPANDED_BYTES: usize = 16 << 20;
+
 /// The variables in sight.
 pub trait Variables {
     /// The value of `name`; `None` if it is not set, `Some("")` if it is set and empty.
@@ -65,6 +69,9 @@ pub enum ExpandErrorKind {
     /// `${v=…}` and the like.
     #[error("unsupported modifier ({0}) in substitution")]
     UnsupportedModifier(String),
+    /// A value longer than any file or variable needs.
+    #[error("the value is longer than {} MiB", MAX_EXPANDED_BYTES >> 20)]
+    TooLong,
     /// A pattern with an escape that means nothing.
     #[error("invalid pattern ({pattern}) in substitution: invalid escape '\\{escape}'")]
     InvalidPattern {

@@ -2,7 +2,7 @@
 //!
 //! The operand stands at the end of the output; the result takes its place.
 
-use super::ExpandErrorKind;
+use super::{ExpandErrorKind, MAX_EXPANDED_BYTES};
 use crate::glob::{Glob, InvalidEscape};
 
 /// An operator with one operand.
@@ -93,7 +93,12 @@ pub(super) fn replace(
     let pattern = out.split_off(start);
     let glob = Glob::parse(&pattern).map_err(|error| invalid(&pattern, error))?;
     let value = value.unwrap_or_default();
-    out.push_str(&if all { glob.replace_all(value, &replacement) } else { glob.replace_first(value, &replacement) });
+    let replaced = if all {
+        glob.replace_all(value, &replacement, MAX_EXPANDED_BYTES).ok_or(ExpandErrorKind::TooLong)?
+    } else {
+        glob.replace_first(value, &replacement)
+    };
+    out.push_str(&replaced);
     Ok(())
 }
 

@@ -7,13 +7,13 @@ mod install;
 mod shell;
 mod unused;
 
-use super::stages::Stage;
+use super::stages::Stages;
 use super::{Options, Out};
 use crate::ast::{CommandLine, Document, Instruction, Run};
 use std::borrow::Cow;
 
-pub(super) fn check(document: &Document, stages: &[Stage<'_>], options: &Options<'_>, out: &mut Out) {
-    for stage in stages {
+pub(super) fn check(document: &Document, stages: &Stages<'_>, options: &Options<'_>, out: &mut Out) {
+    for stage in &stages.list {
         install::check(stage, out);
         cache::check(stage, out);
     }

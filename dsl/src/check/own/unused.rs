@@ -2,7 +2,7 @@
 //!
 //! A command may read any variable, so an argument counts as used once a RUN follows it.
 
-use super::super::stages::{self, Stage};
+use super::super::stages::{self, Stage, Stages};
 use super::super::{Options, Out, Rule};
 use crate::ast::{Command, Document, Instruction};
 use std::collections::HashSet;
@@ -47,16 +47,16 @@ impl<'a> Uses<'a> {
 }
 
 /// Reports arguments that nothing uses.
-pub(in super::super) fn arguments(document: &Document, stages: &[Stage<'_>], out: &mut Out) {
+pub(in super::super) fn arguments(document: &Document, stages: &Stages<'_>, out: &mut Out) {
     // What each stage's heirs use is added up backwards, which costs a set for each stage.
     const MAX_STAGES: usize = 1_000;
-    if stages.len() > MAX_STAGES {
+    if stages.list.len() > MAX_STAGES {
         return;
     }
     let mut found: Vec<(&Instruction, &crate::ast::ArgDecl)> = Vec::new();
-    let mut heirs: Vec<Uses<'_>> = vec![Uses::default(); stages.len()];
+    let mut heirs: Vec<Uses<'_>> = vec![Uses::default(); stages.list.len()];
     let mut redeclared = HashSet::new();
-    for (index, stage) in stages.iter().enumerate().rev() {
+    for (index, stage) in stages.list.iter().enumerate().rev() {
         let mut uses = std::mem::take(&mut heirs[index]);
         for at in stage.instructions.iter().rev() {
             if let Command::Arg(declarations) = &at.command {
@@ -75,7 +75,7 @@ pub(in super::super) fn arguments(document: &Document, stages: &[Stage<'_>], out
             heirs[parent].names.extend(uses.names);
         }
     }
-    let mut used: HashSet<&str> = stages.iter().flat_map(|stage| variables(&stage.from.original)).collect();
+    let mut used: HashSet<&str> = stages.list.iter().flat_map(|stage| variables(&stage.from.original)).collect();
     let head = document.instructions.iter().take_while(|at| !matches!(at.command, Command::From(_)));
     for at in head.collect::<Vec<_>>().into_iter().rev() {
         let Command::Arg(declarations) = &at.command else { continue };
@@ -102,16 +102,16 @@ pub(in super::super) fn arguments(document: &Document, stages: &[Stage<'_>], out
 ///
 /// A stage with a name may be there to be built with `--target`. Where several are, the file is plainly made for
 /// that; a single one is worth a word.
-pub(in super::super) fn stages(stages: &[Stage<'_>], options: &Options<'_>, out: &mut Out) {
+pub(in super::super) fn stages(stages: &Stages<'_>, options: &Options<'_>, out: &mut Out) {
     let Some(target) = stages::target(stages, options.target) else { return };
     let mut used = stages::reachable(stages, target);
-    for (index, stage) in stages.iter().enumerate() {
+    for (index, stage) in stages.list.iter().enumerate() {
         let read = stage.instructions.iter().flat_map(|at| stages::sources(stages, index, at));
         for other in stage.parent.into_iter().chain(read).filter(|&other| other != index) {
             used[other] = true;
         }
     }
-    let unused: Vec<(usize, &Stage<'_>)> = stages.iter().enumerate().filter(|(index, _)| !used[*index]).collect();
+    let unused: Vec<(usize, &Stage<'_>)> = stages.list.iter().enumerate().filter(|(index, _)| !used[*index]).collect();
     let is_for_targets = unused.iter().filter(|(_, stage)| stage.name.is_some()).count() > 1;
     for (index, stage) in unused {
         let help = match &stage.head.name {
