@@ -39,6 +39,7 @@ pub fn run(step: &RunStep, offline: bool) -> Vec<Component> {
     }
     all.push(Component::text("the working directory", step.workdir.clone()));
     all.push(Component::text("the user", step.user.clone()));
+    all.extend(step.hostname.iter().map(|name| Component::text("the host name", name.clone())));
     all.push(Component::text("the platform", step.platform.to_string()));
     all.push(Component::text("the network", if offline { "none" } else { "host" }));
     all.push(Component::text("the security mode", if step.insecure { "insecure" } else { "sandbox" }));

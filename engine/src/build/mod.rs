@@ -5,8 +5,10 @@
 //! [`finish`] makes the image. Events leave as they happen; nothing is printed.
 
 mod agents;
+mod arguments;
 mod baseline;
 mod bases;
+mod binfmt;
 mod book;
 mod cache_mount;
 mod context;
@@ -78,6 +80,7 @@ pub(crate) fn build_in(
     stops: Option<&Stops>,
 ) -> Result<Outcome, BuildError> {
     let started = Instant::now();
+    let request = &*arguments::applied(request)?;
     let store = shop.store().map_err(|error: StoreError| store_error(&request.store, error))?;
     let secrets = |id: &str| sources::secret(request, id);
     let agents = agents::Agents::new(request);
@@ -88,6 +91,10 @@ pub(crate) fn build_in(
     let parsed = read_document(&path, &file, &options)?;
     let bases = bases::Bases::new(request, store, sink, &file);
     let (plan, images) = make_plan(&parsed.document, &options, &bases, &file, sink)?;
+    binfmt::check(&plan, &file)?;
+    for message in arguments::notes(request, &parsed.document, &plan) {
+        sink.emit(Event::Warning { message });
+    }
     let local = contexts.first().filter(|_| options.main == plan::ContextBase::Local(plan::ContextId(0)));
     tell_findings(&parsed, &options, &images, local, &file, sink)?;
     shop.set_reads(reads::Reads::of(&plan));

@@ -326,7 +326,7 @@ impl Steps<'_> {
             env,
             cwd: PathBuf::from(&run.workdir),
             user,
-            hostname: HOSTNAME.to_owned(),
+            hostname: run.hostname.clone().unwrap_or_else(|| HOSTNAME.to_owned()),
             network: if self.offline(run) { Network::None } else { Network::Host },
             security: if run.insecure { Security::Insecure } else { Security::Sandbox },
             mounts,

@@ -25,6 +25,9 @@ use kiln_dsl::{expose, shell, signal};
 /// Where the content of a script heredoc appears in the step's root.
 pub const SCRIPT_DIR: &str = "/dev/pipes";
 
+/// The build argument that names the host that steps see.
+const HOSTNAME: &str = "BUILDKIT_SANDBOX_HOSTNAME";
+
 /// Where the socket of an ssh agent appears, its number behind it, as in BuildKit.
 const SSH_SOCKET: &str = "/run/buildkit/ssh_agent.";
 
@@ -555,6 +558,7 @@ impl Planner<'_> {
             script,
             offline,
             insecure,
+            hostname: self.options.build_arg(HOSTNAME).filter(|name| is_host_name(name)).map(str::to_owned),
             platform: state.platform.clone(),
             shell: shell_of(state),
             key,
@@ -621,6 +625,11 @@ impl Planner<'_> {
         };
         Some(RunMount { mount, target, origin, span: word.span })
     }
+}
+
+/// Whether a text can be a host name; it becomes a line of a file too.
+fn is_host_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
 }
 
 /// The common parts of COPY and ADD.

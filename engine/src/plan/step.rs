@@ -188,6 +188,8 @@ pub struct RunStep {
     pub offline: bool,
     /// Whether it runs without the sandbox's limits.
     pub insecure: bool,
+    /// The host name that it sees, where the build asks for one.
+    pub hostname: Option<String>,
     /// What its programs are made for: the stage's platform.
     pub platform: Platform,
     /// The shell that commands are given to.

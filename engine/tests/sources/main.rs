@@ -6,8 +6,8 @@
 
 mod add_git;
 mod add_http;
+mod arguments;
 mod contexts;
 mod mounts;
 mod repository;
-#[expect(dead_code, reason = "the tests of contexts use the rest")]
 mod support;
