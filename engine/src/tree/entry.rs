@@ -24,6 +24,9 @@ impl TreePath {
 
     /// Takes any path and normalises it lexically: `/a//b/../c/.` is `a/c`, and `..` stops at the root.
     pub fn new(path: impl AsRef<[u8]>) -> Self {
+        if is_normal(path.as_ref()) {
+            return TreePath(path.as_ref().into());
+        }
         let mut parts: Vec<&[u8]> = Vec::new();
         for part in path.as_ref().split(|&b| b == b'/') {
             match part {
@@ -87,10 +90,13 @@ impl TreePath {
     /// `path` below this one; `path` is normalised first and cannot climb out.
     #[must_use]
     pub fn join(&self, path: impl AsRef<[u8]>) -> TreePath {
-        let below = TreePath::new(path);
         if self.is_root() {
-            return below;
+            return TreePath::new(path);
         }
+        if is_normal(path.as_ref()) {
+            return TreePath([self.as_bytes(), b"/", path.as_ref()].concat().into());
+        }
+        let below = TreePath::new(path);
         if below.is_root() {
             return self.clone();
         }
@@ -119,6 +125,12 @@ impl TreePath {
     pub fn display(&self) -> impl fmt::Display + '_ {
         String::from_utf8_lossy(&self.0)
     }
+}
+
+/// Whether `path` stands as a [`TreePath`] keeps it and is not the root: what nearly all are, and what needs
+/// no list of parts.
+fn is_normal(path: &[u8]) -> bool {
+    path.split(|&b| b == b'/').all(|part| !matches!(part, b"" | b"." | b".."))
 }
 
 /// Compares as if `/` were the smallest byte, which is the order of a depth-first walk.
@@ -236,6 +248,10 @@ mod tests {
     fn paths_normalise_and_cannot_climb_out() {
         assert_eq!(TreePath::new("/a//b/../c/.").as_bytes(), b"a/c");
         assert_eq!(TreePath::new("../../etc").as_bytes(), b"etc");
+        assert_eq!(TreePath::new("a/...b/.c").as_bytes(), b"a/...b/.c");
+        assert_eq!(TreePath::new("a").join("../b/"), TreePath::new("a/b"));
+        assert_eq!(TreePath::root().join("b/c"), TreePath::new("a/../b/c"));
+        assert_eq!((TreePath::new(""), TreePath::new("/")), (TreePath::root(), TreePath::root()));
         assert_eq!(TreePath::new("a/b").parent(), Some(TreePath::new("a")));
         assert_eq!(TreePath::new("a").parent(), Some(TreePath::root()));
         assert_eq!(TreePath::root().parent(), None);
