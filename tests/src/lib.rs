@@ -9,4 +9,4 @@ pub mod skip;
 
 pub use program::{Build, Kiln, Ran, kiln_program};
 pub use project::Project;
-pub use skip::{Busybox, has_tool, skip};
+pub use skip::{Busybox, has_tool, skip, skip_peer};

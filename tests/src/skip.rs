@@ -17,6 +17,13 @@ pub fn skip(missing: &str) -> bool {
     true
 }
 
+/// Says that a comparison with a peer is left out. No run has to have one: `KILN_REQUIRE_TOOLS` does not ask
+/// for it, because a daemon is nothing that a package installs.
+#[expect(clippy::print_stderr, reason = "a skip is said to whoever runs the tests")]
+pub fn skip_peer(missing: &str) {
+    eprintln!("skipped: needs {missing}");
+}
+
 /// The program `name` on the path, or a skip.
 pub fn has_tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
