@@ -81,6 +81,12 @@ pub enum LookupError {
     /// Files could not be read.
     #[error(transparent)]
     Scan(#[from] scan::ScanError),
+    /// A name of a user or group, where there is no file that could know it.
+    #[error("an empty file system knows no user or group by name: give {name:?} as numbers")]
+    NoAccounts {
+        /// As written.
+        name: String,
+    },
 }
 
 /// A stack of layers.

@@ -528,10 +528,15 @@ impl<'a> Steps<'a> {
         self.look_up(id, step, Key::new("WORKDIR", keys::workdir(workdir, owner, state)), Input::None)
     }
 
-    /// The numbers that `user[:group]` means in a snapshot; an unknown name is root, as in BuildKit.
+    /// The numbers that `user[:group]` means in a snapshot; an unknown name is root, as in BuildKit, but
+    /// an error where nothing can be known.
     pub fn owner(&self, snapshot: &Snapshot, user: &str) -> Result<(u32, u32), LookupError> {
         if user.is_empty() {
             return Ok((0, 0));
+        }
+        let needs_no_file = |part: &str| part == "root" || part.bytes().all(|b| b.is_ascii_digit());
+        if snapshot.layers().is_empty() && !user.split(':').all(needs_no_file) {
+            return Err(LookupError::NoAccounts { name: user.to_owned() });
         }
         let (passwd, group) = run_step::account_files(snapshot)?;
         Ok(run_step::owner_ids(user, passwd.as_deref(), group.as_deref()))

@@ -89,7 +89,7 @@ impl Walk {
             source.tree.below(part).iter().any(|entry| {
                 matches!(entry.kind, Kind::Symlink { .. })
                     && source.resolve(&entry.path).is_ok_and(|real| {
-                        source.tree.get(&real).is_none() && !real.is_root() && !real.starts_with(part)
+                        source.tree.get(&real).is_none() && !real.starts_with(part)
                     })
             })
         };

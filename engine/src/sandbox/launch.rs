@@ -11,13 +11,14 @@ use super::report::Stage;
 use super::seccomp;
 use super::spec::{Network, Security, Spec};
 use super::sys;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, chownat, mkdirat, openat, openat2};
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
 
 /// Where commands are searched when the environment has no `PATH`: what Docker gives a container.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -42,6 +43,8 @@ pub(super) struct Launch {
     argv: Vector,
     envp: Vector,
     cwd: CString,
+    /// Each directory of `cwd` that may have to be made: where it is, and its name.
+    cwd_parts: Vec<(CString, CString)>,
     uid: Uid,
     gid: Gid,
     /// Absent where the user namespace forbids to set them.
@@ -80,6 +83,7 @@ impl Launch {
             argv: Vector::new(argv.collect::<Result<_, _>>()?),
             envp: Vector::new(spec.env.iter().map(variable).collect::<Result<_, _>>()?),
             cwd: c_path("working directory", &spec.cwd)?,
+            cwd_parts: parts(&spec.cwd)?,
             uid: Uid::from_raw(spec.user.uid),
             gid: Gid::from_raw(spec.user.gid),
             groups: host.sets_groups.then(|| groups.collect()),
@@ -145,10 +149,29 @@ impl Launch {
     }
 
     /// A path such as `/proc/self/fd/7` would lead out of the root; it is refused, and the result is checked.
+    /// A directory that is not there, because an image only names it or a step removed it, is made for the
+    /// command's user.
     fn workdir(&self) -> Result<(), Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let directory = openat2(CWD, self.cwd.as_c_str(), flags, Mode::empty(), resolve)?;
+        let open = |path: &CString| openat2(CWD, path.as_c_str(), flags, Mode::empty(), resolve);
+        let directory = match open(&self.cwd) {
+            Err(Errno::NOENT) => {
+                for (dir, name) in &self.cwd_parts {
+                    let dir = open(dir)?;
+                    match mkdirat(&dir, name.as_c_str(), Mode::from_raw_mode(0o755)) {
+                        Ok(()) => {
+                            let flags = AtFlags::SYMLINK_NOFOLLOW;
+                            chownat(&dir, name.as_c_str(), Some(self.uid), Some(self.gid), flags)?;
+                        }
+                        Err(Errno::EXIST) => {}
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                open(&self.cwd)?
+            }
+            other => other?,
+        };
         rustix::process::fchdir(&directory)?;
         if sys::working_directory_is_reachable()? { Ok(()) } else { Err(Errno::XDEV) }
     }
@@ -183,6 +206,19 @@ impl Confine {
         sys::send_descriptor(tell, listener.as_fd(), seccomp::HANDING_OVER.cast_signed())?;
         sys::load_filter(closing)
     }
+}
+
+/// Each directory of an absolute path, the outermost first: the directory above it, and its name.
+fn parts(path: &Path) -> Result<Vec<(CString, CString)>, Error> {
+    let mut above = PathBuf::from("/");
+    let mut all = Vec::new();
+    for part in path.components() {
+        if let Component::Normal(name) = part {
+            all.push((c_path("working directory", &above)?, c_string("working directory", name.as_bytes())?));
+            above.push(name);
+        }
+    }
+    Ok(all)
 }
 
 /// Where the command may be: itself if it has a slash, else in each directory of `PATH`.

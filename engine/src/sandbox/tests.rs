@@ -93,9 +93,12 @@ fn the_working_directory_host_name_and_mask_are_set() {
     let mut spec = world.spec("pwd; hostname; umask");
     spec.cwd = "/work".into();
     assert_eq!(world.run(&spec).stdout, "/work\nbuildkitsandbox\n0022\n");
-    spec.cwd = "/missing".into();
+    spec.cwd = "/missing/too".into();
+    spec.argv = ["/bin/sh", "-c", "pwd; stat -c '%a %u' /missing"].map(Into::into).to_vec();
+    assert_eq!(world.run(&world.fresh(spec.clone())).stdout, "/missing/too\n755 0\n");
+    spec.cwd = "/bin/sh/under-a-file".into();
     let error = world.try_run(&world.fresh(spec)).unwrap_err();
-    assert_eq!(error.to_string(), "cannot enter the working directory /missing");
+    assert_eq!(error.to_string(), "cannot enter the working directory /bin/sh/under-a-file");
 }
 
 #[test]
