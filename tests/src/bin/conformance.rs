@@ -102,7 +102,7 @@ fn show(case: &Case, result: &Result<Verdict, RunError>, all: bool) {
     };
     let note = match (&case.text.expect, result) {
         (_, Ok(Verdict::Skipped(reason))) => reason.clone(),
-        (_, Ok(Verdict::Failed(_)) | Err(_)) | (Expect::Equal, _) => String::new(),
+        (_, Ok(Verdict::Failed(_)) | Err(_)) | (Expect::Equal | Expect::Agree, _) => String::new(),
         (Expect::Fail, _) => "both refuse it".to_owned(),
         (Expect::Differs(reason), _) => format!("differs: {reason}"),
         (Expect::Documented(reason), _) => format!("as documented: {reason}"),

@@ -49,6 +49,9 @@ pub enum BuilderError {
         /// What it said.
         output: String,
     },
+    /// Docker cannot export an image without layers.
+    #[error("docker save cannot write an image without layers")]
+    NoLayers,
     /// Its image cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -145,6 +148,9 @@ impl Docker {
         let output = command.output().map_err(fail)?;
         if !output.status.success() {
             let output = String::from_utf8_lossy(&output.stderr).into_owned();
+            if output.contains("empty export") {
+                return Err(BuilderError::NoLayers);
+            }
             return Err(BuilderError::Broken { command: "docker save".to_owned(), output });
         }
         Ok(())

@@ -91,6 +91,8 @@ pub enum Expect {
     Equal,
     /// Neither builds it.
     Fail,
+    /// The same image, or neither builds it: for cases whose answer only Docker knows.
+    Agree,
     /// Kiln builds another image, or only one of the two builds one: deliberately, for this reason. It is an
     /// error if they agree.
     Differs(String),

@@ -118,7 +118,10 @@ impl Runner {
         let folder = scratch.join("case");
         self.copy(case, &folder).map_err(fail)?;
         setup::apply(&folder, &case.text.setup)?;
-        let verdict = self.build_and_compare(case, &folder, &scratch, golden.as_deref())?;
+        let verdict = match self.build_and_compare(case, &folder, &scratch, golden.as_deref()) {
+            Err(RunError::Builder(error @ BuilderError::NoLayers)) => Verdict::Skipped(error.to_string()),
+            other => other?,
+        };
         if !self.keep {
             fs::remove_dir_all(&scratch).map_err(fail)?;
         }
@@ -259,8 +262,8 @@ fn says(text: &CaseText, output: &str) -> Verdict {
 fn compare(text: &CaseText, docker: &Reference, kiln: &Reference) -> Verdict {
     use Reference::{Image, Refused};
     match (&text.expect, docker, kiln) {
-        (Expect::Fail, Refused(_), Refused(output)) => says(text, output),
-        (Expect::Fail, Refused(_), Image(_)) => Verdict::Failed(Failure::KilnBuilt),
+        (Expect::Fail | Expect::Agree, Refused(_), Refused(output)) => says(text, output),
+        (Expect::Fail | Expect::Agree, Refused(_), Image(_)) => Verdict::Failed(Failure::KilnBuilt),
         (Expect::Fail, Image(_), _) => Verdict::Failed(Failure::Docker("it builds the image".to_owned())),
         (Expect::Differs(_), Refused(_), Refused(_)) => Verdict::Failed(Failure::NoDifference),
         (Expect::Differs(_), Image(expected), Image(found)) if expected == found => {
@@ -269,10 +272,12 @@ fn compare(text: &CaseText, docker: &Reference, kiln: &Reference) -> Verdict {
         (Expect::Differs(_), _, Refused(output)) => says(text, output),
         (Expect::Differs(_), ..) => Verdict::Passed,
         (Expect::Equal | Expect::Documented(_), Refused(output), _) => Verdict::Failed(Failure::Docker(output.clone())),
-        (Expect::Equal | Expect::Documented(_), _, Refused(output)) => {
+        (Expect::Equal | Expect::Documented(_) | Expect::Agree, _, Refused(output)) => {
             Verdict::Failed(Failure::KilnRefused(output.clone()))
         }
-        (Expect::Equal | Expect::Documented(_), Image(expected), Image(found)) => equal(expected, found),
+        (Expect::Equal | Expect::Documented(_) | Expect::Agree, Image(expected), Image(found)) => {
+            equal(expected, found)
+        }
     }
 }
 

@@ -1,0 +1,2 @@
+FROM busybox
+COPY top.txt src /1/

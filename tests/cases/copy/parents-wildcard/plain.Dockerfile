@@ -1,0 +1,3 @@
+FROM busybox
+COPY src/a/main.c /dst/src/a/
+COPY src/b/main.c /dst/src/b/

@@ -1,0 +1,3 @@
+FROM busybox
+WORKDIR /gone
+RUN cd / && rmdir /gone
