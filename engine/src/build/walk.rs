@@ -88,9 +88,9 @@ impl Walk {
         let leads = |part: &TreePath| {
             source.tree.below(part).iter().any(|entry| {
                 matches!(entry.kind, Kind::Symlink { .. })
-                    && source.resolve(&entry.path).is_ok_and(|real| {
-                        source.tree.get(&real).is_none() && !real.starts_with(part)
-                    })
+                    && source
+                        .resolve(&entry.path)
+                        .is_ok_and(|real| source.tree.get(&real).is_none() && !real.starts_with(part))
             })
         };
         parts.iter().any(leads)
