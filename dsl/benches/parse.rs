@@ -1,12 +1,13 @@
 //! How fast text becomes a document, a value or a verdict. The bound to hold: 50 MB/s for parsing.
 //!
-//! The text is made here, so that the numbers need no outside data.
+//! Most texts are made here, so that the numbers need no outside data; the corpus is read where it is.
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use kiln_dsl::ignore::Ignore;
 use kiln_dsl::{expand, parser};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 fn main() {
     divan::main();
@@ -41,6 +42,19 @@ CMD ["/opt/bin/server", "--listen", ":8080"]
 fn parse(bencher: Bencher<'_, '_>) {
     let text = dockerfile();
     bencher.counter(BytesCount::of_str(&text)).bench(|| parser::parse(black_box(&text)));
+}
+
+/// The real Dockerfiles of the corpus (`KILN_CORPUS`), one by one; nothing where they are not there.
+#[divan::bench]
+fn parse_corpus(bencher: Bencher<'_, '_>) {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    let path = std::env::var_os("KILN_CORPUS").map_or_else(beside, PathBuf::from).join("dockerfiles.jsonl");
+    let lines = std::fs::read_to_string(path).unwrap_or_default();
+    let case = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?["text"].as_str().map(str::to_owned);
+    let texts: Vec<String> = lines.lines().filter_map(case).collect();
+    bencher
+        .counter(BytesCount::new(texts.iter().map(String::len).sum::<usize>()))
+        .bench(|| texts.iter().map(|text| parser::parse(black_box(text)).document.instructions.len()).sum::<usize>());
 }
 
 #[divan::bench]

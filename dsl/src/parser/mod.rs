@@ -282,6 +282,11 @@ fn instruction(mut node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Inst
         let name = &node.keyword.value;
         let error = Diagnostic::error("UnknownInstruction", node.keyword.span, format!("unknown instruction: {name}"));
         diagnostics.push(match suggestion(&node) {
+            None if name.is_empty() => {
+                let message = "this line says nothing: it holds the escape character alone";
+                Diagnostic::error("UnknownInstruction", node.span, message)
+                    .with_help("remove the line, or put it behind the instruction that it should continue")
+            }
             _ if extended::Keyword::parse(name).is_some() => {
                 error.with_help(format!("write # kiln: {name} …, or call the file *.kiln"))
             }
