@@ -4,12 +4,14 @@
 //! script. Knows nothing of arguments and nothing of how results are shown.
 
 use kiln_engine::api::{
-    BuildError, Cancel, CheckReport, CheckRequest, FsckReport, HistoryRow, ImageDetail, ImageSummary, ImportRequest,
-    ManageError, Outcome, PruneReport, PruneRequest, Removal, Request,
+    BuildError, Cancel, CheckReport, CheckRequest, Exit, FsckReport, HistoryRow, ImageDetail, ImageSummary,
+    ImportRequest, ManageError, Outcome, PruneReport, PruneRequest, Removal, Request,
 };
+use kiln_engine::container::{RunRequest, Runner};
 use kiln_engine::event::{Sink, Stream};
 use kiln_engine::explain::report::{BuildReport, BuildRow, StepDetail};
 use kiln_engine::manage::{self, Which};
+use kiln_engine::sandbox::Attached;
 use kiln_engine::watch::{Driver, Options};
 use std::path::Path;
 
@@ -44,6 +46,15 @@ pub trait Engine {
 
     /// What differs between two builds.
     fn diff(&self, store: &Path, old: &str, new: &str) -> Result<BuildReport, ManageError>;
+
+    /// Runs a command in an image of the store. With `terminate` it gets SIGTERM.
+    fn run(
+        &self,
+        store: &Path,
+        request: &RunRequest,
+        streams: Attached,
+        terminate: &Cancel,
+    ) -> Result<Exit, ManageError>;
 
     /// The instructions that made an image, the newest first.
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError>;
@@ -109,6 +120,18 @@ impl Engine for Local {
 
     fn diff(&self, store: &Path, old: &str, new: &str) -> Result<BuildReport, ManageError> {
         manage::diff(store, old, new)
+    }
+
+    fn run(
+        &self,
+        store: &Path,
+        request: &RunRequest,
+        streams: Attached,
+        terminate: &Cancel,
+    ) -> Result<Exit, ManageError> {
+        let failed =
+            |source: std::io::Error| ManageError::Run { image: request.image.clone(), source: Box::new(source) };
+        Runner::new(store).prepare(request)?.run(streams, terminate, &Cancel::new().map_err(failed)?)
     }
 
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {

@@ -11,6 +11,8 @@ pub enum Exit {
     Usage,
     /// Stopped by an interrupt or a termination signal.
     Interrupted,
+    /// As the command did that `kiln run` was asked for.
+    Command(u8),
 }
 
 impl Exit {
@@ -25,6 +27,7 @@ impl Exit {
             Exit::Usage => 2,
             // What a shell reports for a program that SIGINT ended: 128 + 2.
             Exit::Interrupted => 130,
+            Exit::Command(code) => code,
         }
     }
 
@@ -35,6 +38,7 @@ impl Exit {
             Exit::Failure => "What was asked for failed; the reason is on standard error.",
             Exit::Usage => "The arguments, or a variable that stands for one, mean nothing; nothing was done.",
             Exit::Interrupted => "The build was stopped by Ctrl-C or by a termination signal.",
+            Exit::Command(_) => "The exit code of the command of `kiln run`.",
         }
     }
 }

@@ -62,6 +62,26 @@ pub fn catch_interrupts() -> io::Result<Cancel> {
     Ok(cancel)
 }
 
+/// From now on Ctrl-C and Ctrl-\ are the command's that has the terminal; a termination signal uses the returned
+/// handle, and the second ends the program.
+pub fn leave_terminal_to_command() -> io::Result<Cancel> {
+    let cancel = catch_interrupts()?;
+    // SIGTTOU comes when a program in the background takes the terminal back.
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTTOU] {
+        // SAFETY: ignoring a signal has no precondition.
+        if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(cancel)
+}
+
+/// Makes this program the terminal's foreground again, if standard input is a terminal.
+pub fn take_terminal_back() {
+    // Without a terminal there is nothing to take.
+    let _ = rustix::termios::tcsetpgrp(io::stdin(), rustix::process::getpgrp());
+}
+
 /// Runs inside of whatever was interrupted: an atomic, a `write` and `_exit`, nothing else.
 extern "C" fn on_signal(_signal: c_int) {
     if !INTERRUPT.get().is_some_and(Cancel::cancel) {

@@ -7,13 +7,15 @@ use crate::render::screen::Size;
 use crate::session::Session;
 use crate::streams::memory::Memory;
 use kiln_engine::api::{
-    BuildError, Cancel, CheckReport, CheckRequest, FsckReport, HistoryRow, ImageDetail, ImageSummary, ImportRequest,
-    Kept, ManageError, Outcome, Problem, PruneReport, PruneRequest, Pruned, Removal, Request,
+    BuildError, Cancel, CheckReport, CheckRequest, Exit, FsckReport, HistoryRow, ImageDetail, ImageSummary,
+    ImportRequest, Kept, ManageError, Outcome, Problem, PruneReport, PruneRequest, Pruned, Removal, Request,
 };
+use kiln_engine::container::{RunRequest, Runner};
 use kiln_engine::digest::{ImageKey, LayerId, Sha256};
 use kiln_engine::event::{Counts, Event, Sink, Stream};
 use kiln_engine::explain::report::{BuildReport, BuildRow, StepDetail};
 use kiln_engine::manage::Which;
+use kiln_engine::sandbox::Attached;
 use kiln_engine::watch::{self, Driver};
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -31,6 +33,7 @@ pub struct Fake {
     pub error: RefCell<Option<BuildError>>,
     pub requested: RefCell<Option<Request>>,
     pub pruned: RefCell<Option<PruneRequest>>,
+    pub ran: RefCell<Option<RunRequest>>,
 }
 
 impl Fake {
@@ -74,10 +77,13 @@ impl Engine for Fake {
             let sink = driver.begin();
             self.events.iter().for_each(|event| sink.emit(event.clone()));
             drop(sink);
-            driver.ended(watch::Ended::Whole(match self.error.borrow_mut().take() {
-                Some(error) => Err(error),
-                None => Ok(outcome()),
-            }));
+            driver.ended(
+                watch::Ended::Whole(match self.error.borrow_mut().take() {
+                    Some(error) => Err(error),
+                    None => Ok(outcome()),
+                }),
+                &Runner::new(Path::new("/nowhere")),
+            );
         }
         Ok(())
     }
@@ -106,6 +112,11 @@ impl Engine for Fake {
 
     fn diff(&self, _store: &Path, _old: &str, new: &str) -> Result<BuildReport, ManageError> {
         explained::find(Some(new)).map(|build| BuildReport::new(&build))
+    }
+
+    fn run(&self, _store: &Path, request: &RunRequest, _: Attached, _: &Cancel) -> Result<Exit, ManageError> {
+        *self.ran.borrow_mut() = Some(request.clone());
+        Ok(Exit::Code(7))
     }
 
     fn history(&self, _store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {

@@ -9,6 +9,7 @@ pub mod api;
 pub mod build;
 pub mod cancel;
 pub mod check;
+pub mod container;
 pub mod copy;
 pub mod digest;
 pub mod event;

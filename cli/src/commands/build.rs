@@ -98,6 +98,9 @@ pub struct Args {
     /// The size of /dev/shm in RUN steps [default: 64m]
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
+    /// What happens when a RUN fails: `shell` opens a shell on the terminal in its root, before anything is removed
+    #[arg(long, value_name = "ACTION", value_parser = ["shell"])]
+    on_error: Option<String>,
     /// How progress is shown [default: KILN_PROGRESS, else auto]
     #[arg(long, value_enum)]
     progress: Option<Progress>,

@@ -17,6 +17,7 @@ mod log;
 mod parse;
 mod prune;
 mod rmi;
+mod run;
 mod tag;
 mod watch;
 
@@ -49,6 +50,10 @@ pub enum Command {
     Log(log::Args),
     /// Draw the steps of a build with their verdicts
     Graph(graph::Args),
+    /// Run a command in an image, in the sandbox of steps; what it changes is thrown away
+    Run(run::Args),
+    /// Open a shell in an image
+    Shell(run::ShellArgs),
     /// Show the instructions that made an image, the newest first
     History(history::Args),
     /// List the images of the store, the newest first
@@ -85,6 +90,8 @@ impl Command {
             Command::Builds(args) => args.run(session),
             Command::Log(args) => args.run(session),
             Command::Graph(args) => args.run(session),
+            Command::Run(args) => args.run(session),
+            Command::Shell(args) => args.run(session),
             Command::History(args) => args.run(session),
             Command::Images(args) => args.run(session),
             Command::Inspect(args) => args.run(session),

@@ -2,6 +2,7 @@
 //!
 //! The loop is the engine's; here is what it is told and how it is shown.
 
+mod container;
 mod exec;
 
 use super::build::request::{self, Meaning, Mode};
@@ -20,6 +21,7 @@ use crate::report;
 use crate::session::Session;
 use crate::text::{clean, quantity};
 use kiln_engine::api::{BuildError, Context, NamedContext, Outcome, Request};
+use kiln_engine::container::{RunRequest, Runner};
 use kiln_engine::event::{Event, Sink};
 use kiln_engine::watch::{Driver, Ended, Options};
 use std::cell::{Cell, RefCell};
@@ -36,6 +38,13 @@ pub struct Args {
     /// Run a command of the host after each good build, with KILN_IMAGE and KILN_CHANGED set; the next build ends it
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
+    /// Run the image's command, or the one after --, after each good build, on the host's network; the next build
+    /// restarts it
+    #[arg(long)]
+    run: bool,
+    /// How long the command of --run has to end after SIGTERM [default: 10s]
+    #[arg(long, value_name = "DURATION", requires = "run")]
+    stop_timeout: Option<String>,
     /// How long nothing has to change before what changed is built [default: 30ms]
     #[arg(long, value_name = "DURATION")]
     debounce: Option<String>,
@@ -48,12 +57,19 @@ pub struct Args {
     /// Print each event as a JSON object on a line, as --progress json does
     #[arg(long)]
     json: bool,
+    /// What --run runs in place of the image's CMD
+    #[arg(last = true, requires = "run", value_name = "COMMAND")]
+    command: Vec<String>,
 }
 
 impl Args {
     /// Watches until Ctrl-C.
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
         let options = self.options()?;
+        let stop_timeout = match &self.stop_timeout {
+            Some(text) => duration("--stop-timeout", text)?,
+            None => STOP_TIMEOUT,
+        };
         let meaning = self.meaning(session)?;
         if self.build.call()? != Call::Build {
             let reason = "watching is building";
@@ -72,10 +88,16 @@ impl Args {
             first: Cell::new(true),
             sink: RefCell::new(None),
             command: RefCell::new(exec::Command::default()),
+            container: RefCell::new(container::Container::default()),
+            stop_timeout,
             changed: RefCell::new(Vec::new()),
         };
         let result = session.engine.watch(&watching, &options, &cancel);
         let mut command = watching.command.borrow_mut();
+        match self.once && result.is_ok() && !cancel.is_cancelled() {
+            true => watching.container.borrow_mut().wait(),
+            false => watching.container.borrow_mut().stop(stop_timeout),
+        }
         if self.once && result.is_ok() && !cancel.is_cancelled() {
             return Ok(if command.wait() { Exit::Success } else { Exit::Failure });
         }
@@ -130,9 +152,14 @@ struct Watching<'a> {
     /// Where the events of the build that runs go.
     sink: RefCell<Option<(Arc<dyn Sink + Send + Sync>, Instant)>>,
     command: RefCell<exec::Command>,
+    container: RefCell<container::Container>,
+    stop_timeout: Duration,
     /// What has changed since the last good build.
     changed: RefCell<Vec<String>>,
 }
+
+/// As docker waits.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many changed paths a line names.
 const SHOWN_PATHS: usize = 3;
@@ -175,12 +202,32 @@ impl Watching<'_> {
         }
     }
 
+    /// Runs the image that was built, unless it runs already. One that cannot be run leaves the old one running.
+    fn restart(&self, outcome: &Outcome, runner: &Runner) {
+        let Some(image) = outcome.image.map(|image| image.to_string()) else { return };
+        let mut container = self.container.borrow_mut();
+        if container.is_running(&image) {
+            return;
+        }
+        let request = RunRequest { image, command: self.args.command.clone(), ..RunRequest::default() };
+        match container.start(runner, &request, self.stop_timeout, &self.session.err) {
+            Ok(()) => {}
+            Err(container::StartError::Engine(error)) => self.show(&error.into()),
+            Err(container::StartError::System(source)) => {
+                self.show(&Failure::Command { command: request.command.join(" "), source });
+            }
+        }
+    }
+
     /// What follows a good build.
-    fn follow(&self, outcome: &Outcome) {
+    fn follow(&self, outcome: &Outcome, runner: &Runner) {
         if let Err(failure) = build::write_results(&self.meaning.borrow(), outcome, self.session) {
             self.show(&failure);
         }
         let changed = self.changed.take();
+        if self.args.run {
+            self.restart(outcome, runner);
+        }
         let Some(line) = &self.args.exec else { return };
         let image = outcome.names.first().cloned().or_else(|| outcome.image.map(|image| image.to_string()));
         let started = self.command.borrow_mut().start(line, &image.unwrap_or_default(), &changed);
@@ -250,7 +297,7 @@ impl Driver for Watching<'_> {
         self.changed.borrow_mut().extend(paths);
     }
 
-    fn ended(&self, ended: Ended) {
+    fn ended(&self, ended: Ended, runner: &Runner) {
         match ended {
             Ended::Superseded => {
                 self.close(&Err(BuildError::Cancelled));
@@ -259,7 +306,7 @@ impl Driver for Watching<'_> {
             Ended::Whole(result) => {
                 self.close(&result);
                 match result {
-                    Ok(outcome) => self.follow(&outcome),
+                    Ok(outcome) => self.follow(&outcome, runner),
                     Err(error) => self.show(&error.into()),
                 }
             }

@@ -59,6 +59,8 @@ pub struct Request {
     pub source_date_epoch: Option<i64>,
     /// Compute the OCI image id even if nothing else needs it: it costs packing the layers once.
     pub want_image_id: bool,
+    /// Where a RUN fails, open a shell on the terminal in its root before anything is removed.
+    pub on_error_shell: bool,
     /// How registries are reached.
     pub registry: crate::registry::Options,
     /// The store's directory; made if it is not there.
@@ -92,6 +94,7 @@ impl Request {
             shm_size: None,
             source_date_epoch: None,
             want_image_id: false,
+            on_error_shell: false,
             registry: crate::registry::Options::default(),
             store,
         }

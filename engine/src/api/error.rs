@@ -381,6 +381,14 @@ pub enum ManageError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An image could not be run.
+    #[error("failed to run {image}")]
+    Run {
+        /// As asked for.
+        image: String,
+        /// Why not.
+        source: Source,
+    },
     /// The store remembers no such build, or none at all.
     #[error("{}", match name { Some(name) => format!("there is no build {name:?} in the store"), None => "the store remembers no build".to_owned() })]
     UnknownBuild {

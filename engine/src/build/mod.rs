@@ -62,6 +62,8 @@ impl File {
 }
 
 pub(crate) use copy_step::changed_meanwhile;
+pub(crate) use host::layer as host_layer;
+pub(crate) use run_step::{account_files, existing, host_overlays};
 pub(crate) use stops::Stops;
 pub(crate) use walk::{Change, Memory};
 pub(crate) use workshop::Workshop;

@@ -18,11 +18,11 @@ use crate::event::Stream;
 use crate::key::Component;
 use crate::plan::{ContextId, Origin, RunMount, RunStep, Step};
 use crate::sandbox::{
-    self, Existing, ExistingKind, Ids, Mount, MountSource, Network, Passwd, SecretBytes, Security, Spec, Stubs,
-    UserError,
+    self, Attached, Existing, ExistingKind, Ids, Mount, MountSource, Network, Passwd, SecretBytes, Security, Spec,
+    Stubs, UserError,
 };
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
-use crate::store::{Layer, Staged, StoreError};
+use crate::store::{Layer, Staged, Store, StoreError};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, upper};
 use kiln_dsl::mount::MountKind;
 use kiln_dsl::span::Span;
@@ -32,7 +32,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The host name that steps see, as BuildKit's do, so that nothing of the machine gets into an image.
 const HOSTNAME: &str = "buildkitsandbox";
@@ -337,6 +337,9 @@ impl Steps<'_> {
         let tracer = self.tracer(run, &spec, &snapshot)?;
         let (exit, traced) = sandbox::run_traced(&spec, tracer, output, self.cancel_of(step))?;
         if exit != sandbox::Exit::Code(0) {
+            if self.request.on_error_shell {
+                self.look_around(spec, step)?;
+            }
             return Ok((exit, Made::whole(Tree::default(), staged)));
         }
         for (name, upper_dir) in std::mem::take(&mut held.host_uppers) {
@@ -348,34 +351,31 @@ impl Steps<'_> {
         Ok((exit, Made { trace, ..Made::whole(tree, staged) }))
     }
 
+    /// A shell on the terminal in the root that a failed command has left.
+    fn look_around(&self, spec: Spec, step: &Step) -> Result<(), RunError> {
+        // One shell has the terminal at a time.
+        static TERMINAL: Mutex<()> = Mutex::new(());
+        let _turn = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = Staged::new(self.store.session()?.directory("work")?);
+        let scratch = Staged::new(self.store.session()?.directory("root")?);
+        let streams = Attached::standard().map_err(io_failed("failed to open", Path::new("the terminal")))?;
+        let shell = Spec {
+            argv: vec!["/bin/sh".into()],
+            work: work.path().to_path_buf(),
+            scratch: scratch.path().to_path_buf(),
+            ..spec
+        };
+        let cancel = self.cancel_of(step);
+        // How the shell ends says nothing of the step.
+        sandbox::run_attached(&shell, streams, cancel, cancel)?;
+        Ok(())
+    }
+
     /// Overlays for the host's own directories, where the snapshot stands on them.
     fn host_mounts(&self, snapshot: &Snapshot, held: &mut Held) -> Result<Vec<Mount>, RunError> {
-        let mut mounts = Vec::new();
-        for dir in snapshot.host_dirs() {
-            let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let above = snapshot.layers().iter().rev().filter(|layer| !layer.is_host());
-            let mut lowers: Vec<PathBuf> = above
-                .flat_map(|layer| layer.dirs())
-                .map(|layer| layer.join(&name))
-                .filter(|path| path.is_dir())
-                .collect();
-            lowers.push(dir.to_path_buf());
-            let upper = self.store.stage()?;
-            let work = Staged::new(self.store.session()?.directory("work")?);
-            mounts.push(Mount {
-                target: dir.to_path_buf(),
-                source: MountSource::Overlay {
-                    lowers,
-                    upper: upper.path().to_path_buf(),
-                    work: work.path().to_path_buf(),
-                    subpath: PathBuf::new(),
-                },
-                read_only: false,
-                is_dir: true,
-            });
-            held.host_uppers.push((name, upper.path().to_path_buf()));
-            held._discarded.extend([upper, work]);
-        }
+        let (mounts, uppers, overlays) = host_overlays(self.store, snapshot)?;
+        held.host_uppers.extend(uppers);
+        held._discarded.extend(overlays);
         Ok(mounts)
     }
 
@@ -604,6 +604,38 @@ impl Steps<'_> {
     }
 }
 
+/// Overlays over the host's own directories: how they are mounted, the upper directory of each by its name, and
+/// what has to live as long.
+pub(crate) type HostOverlays = (Vec<Mount>, Vec<(String, PathBuf)>, Vec<Staged>);
+
+/// Overlays for the host's own directories, where the snapshot stands on them.
+pub(crate) fn host_overlays(store: &Store, snapshot: &Snapshot) -> Result<HostOverlays, StoreError> {
+    let (mut mounts, mut uppers, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    for dir in snapshot.host_dirs() {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let above = snapshot.layers().iter().rev().filter(|layer| !layer.is_host());
+        let mut lowers: Vec<PathBuf> =
+            above.flat_map(|layer| layer.dirs()).map(|layer| layer.join(&name)).filter(|path| path.is_dir()).collect();
+        lowers.push(dir.to_path_buf());
+        let upper = store.stage()?;
+        let work = Staged::new(store.session()?.directory("work")?);
+        mounts.push(Mount {
+            target: dir.to_path_buf(),
+            source: MountSource::Overlay {
+                lowers,
+                upper: upper.path().to_path_buf(),
+                work: work.path().to_path_buf(),
+                subpath: PathBuf::new(),
+            },
+            read_only: false,
+            is_dir: true,
+        });
+        uppers.push((name, upper.path().to_path_buf()));
+        held.extend([upper, work]);
+    }
+    Ok((mounts, uppers, held))
+}
+
 /// Moves what was written over a host directory to where it belongs in the layer.
 fn move_host_upper(name: &str, from: &Path, layer: &Path) -> Result<(), RunError> {
     let mut entries = fs::read_dir(from).map_err(io_failed("failed to list", from))?;
@@ -621,7 +653,7 @@ fn move_host_upper(name: &str, from: &Path, layer: &Path) -> Result<(), RunError
     fs::rename(from, &to).map_err(io_failed("failed to move", from))
 }
 
-fn existing(found: Found) -> Existing {
+pub(crate) fn existing(found: Found) -> Existing {
     let kind = match found.file_type {
         Type::Dir => ExistingKind::Directory,
         Type::Symlink(target) => ExistingKind::Symlink(target),

@@ -21,6 +21,11 @@ impl Workshop {
         Workshop { path: path.to_path_buf(), store: OnceLock::new(), memory, reads: Mutex::new(None) }
     }
 
+    /// Where the store is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The store.
     pub fn store(&self) -> Result<&Store, StoreError> {
         if let Some(store) = self.store.get() {

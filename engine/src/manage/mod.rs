@@ -32,6 +32,15 @@ use crate::api::ManageError;
 use crate::store::{Store, StoreError};
 use std::path::Path;
 
+/// The image that `word` means.
+pub(crate) fn find_image(
+    store: &Store,
+    word: &str,
+    failed: &dyn Fn(StoreError) -> ManageError,
+) -> Result<(crate::digest::ImageKey, crate::store::ImageRecord), ManageError> {
+    find::image(Some(store), word, failed)
+}
+
 /// The store at `path`, if there is one.
 fn open(path: &Path) -> Result<Option<Store>, ManageError> {
     match path.join("VERSION").exists() {

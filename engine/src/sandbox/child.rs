@@ -7,6 +7,7 @@ use super::launch::Launch;
 use super::op::{Expect, Op, Origin, Setting, Slot};
 use super::program::Program;
 use super::report::{self, Stage, Text};
+use super::run::Attached;
 use super::sys;
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fchown, fstat, mkdirat, openat, openat2, symlinkat,
@@ -35,8 +36,12 @@ const STACK_BYTES: usize = 256 * 1024;
 pub(super) struct Child<'a> {
     pub(super) program: &'a Program,
     pub(super) launch: &'a Launch,
+    /// What the command reads; nothing where absent.
+    pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// The command is the terminal's foreground, and so stays in the session of the builder.
+    pub(super) foreground: bool,
     pub(super) status: OwnedFd,
     /// Takes the descriptor by which calls are told.
     pub(super) tell: Option<OwnedFd>,
@@ -51,7 +56,8 @@ impl<'a> Child<'a> {
     pub(super) fn new(
         program: &'a Program,
         launch: &'a Launch,
-        [stdout, stderr, status]: [OwnedFd; 3],
+        Attached { stdin, stdout, stderr, foreground }: Attached,
+        status: OwnedFd,
         tell: Option<OwnedFd>,
         arguments: Range<usize>,
     ) -> Self {
@@ -61,10 +67,24 @@ impl<'a> Child<'a> {
         });
         let mut keep: Vec<RawFd> =
             adopted.chain([stdout.as_raw_fd(), stderr.as_raw_fd(), status.as_raw_fd()]).collect();
+        keep.extend(stdin.as_ref().map(AsRawFd::as_raw_fd));
         keep.extend(tell.as_ref().map(AsRawFd::as_raw_fd));
         keep.sort_unstable();
         let slots = std::iter::repeat_with(|| None).take(program.slots).collect();
-        Child { program, launch, stdout, stderr, status, tell, arguments, slots, stack: vec![0; STACK_BYTES], keep }
+        Child {
+            program,
+            launch,
+            stdin,
+            stdout,
+            stderr,
+            foreground,
+            status,
+            tell,
+            arguments,
+            slots,
+            stack: vec![0; STACK_BYTES],
+            keep,
+        }
     }
 
     /// Builds the sandbox, runs the command, waits for it, and ends; everything inside then ends too.
@@ -77,7 +97,7 @@ impl<'a> Child<'a> {
         unsafe { sys::close_all_but(3, &self.keep) };
         // SAFETY: the range is that of the process which this is a copy of; nothing here reads arguments.
         unsafe { sys::erase_arguments(self.arguments.clone()) };
-        if prepare_process().is_err() {
+        if prepare_process(self.foreground).is_err() {
             sys::exit(1);
         }
         let mut text = Text::empty();
@@ -121,11 +141,13 @@ impl<'a> Child<'a> {
 
 /// Makes a process fit to be the first one: it dies with the builder, and nobody looks into its memory,
 /// which is the builder's.
-fn prepare_process() -> Result<(), Errno> {
+fn prepare_process(foreground: bool) -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::thread::set_name(c"init")?;
-    rustix::process::setsid()?;
+    if !foreground {
+        rustix::process::setsid()?;
+    }
     sys::reset_signals();
     // Modes are given exactly; the command gets the usual mask later.
     rustix::process::umask(Mode::empty());
@@ -136,8 +158,9 @@ fn prepare_process() -> Result<(), Errno> {
 extern "C" fn command(argument: *mut c_void) -> c_int {
     // SAFETY: `Child::main` passes itself and waits.
     let child = unsafe { &*argument.cast::<Child<'_>>() };
-    let (stage, errno) =
-        child.launch.execute(child.stdout.as_fd(), child.stderr.as_fd(), child.tell.as_ref().map(AsFd::as_fd));
+    let stdin = child.stdin.as_ref().map(AsFd::as_fd);
+    let streams = (stdin, child.stdout.as_fd(), child.stderr.as_fd());
+    let (stage, errno) = child.launch.execute(streams, child.foreground, child.tell.as_ref().map(AsFd::as_fd));
     let _ = report::send_launch(child.status.as_fd(), stage, errno);
     127
 }

@@ -37,6 +37,9 @@ impl Vector {
     }
 }
 
+/// What the command reads (nothing where absent), and where it writes.
+pub(super) type Streams<'a> = (Option<BorrowedFd<'a>>, BorrowedFd<'a>, BorrowedFd<'a>);
+
 /// Everything that the command's process needs.
 pub(super) struct Launch {
     candidates: Vec<CString>,
@@ -94,11 +97,11 @@ impl Launch {
     /// Becomes the command. Returns what failed. Allocates nothing.
     pub(super) fn execute(
         &self,
-        stdout: BorrowedFd<'_>,
-        stderr: BorrowedFd<'_>,
+        streams: Streams<'_>,
+        foreground: bool,
         tell: Option<BorrowedFd<'_>>,
     ) -> (Stage, Errno) {
-        if let Err(failed) = self.prepare(stdout, stderr, tell) {
+        if let Err(failed) = self.prepare(streams, foreground, tell) {
             return failed;
         }
         let mut refused = None;
@@ -116,11 +119,11 @@ impl Launch {
 
     fn prepare(
         &self,
-        stdout: BorrowedFd<'_>,
-        stderr: BorrowedFd<'_>,
+        streams: Streams<'_>,
+        foreground: bool,
         tell: Option<BorrowedFd<'_>>,
     ) -> Result<(), (Stage, Errno)> {
-        self.descriptors(stdout, stderr).map_err(|errno| (Stage::Descriptors, errno))?;
+        self.descriptors(streams, foreground).map_err(|errno| (Stage::Descriptors, errno))?;
         self.workdir().map_err(|errno| (Stage::Workdir, errno))?;
         if let Some(confine) = &self.confine {
             if confine.leave_sockets {
@@ -135,10 +138,17 @@ impl Launch {
         self.keep_capabilities().map_err(|errno| (Stage::Capabilities, errno))
     }
 
-    fn descriptors(&self, stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> Result<(), Errno> {
-        rustix::process::setsid()?;
-        let nothing = openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::stdio::dup2_stdin(&nothing)?;
+    fn descriptors(&self, (stdin, stdout, stderr): Streams<'_>, foreground: bool) -> Result<(), Errno> {
+        if !foreground {
+            rustix::process::setsid()?;
+        }
+        match stdin {
+            Some(stdin) => rustix::stdio::dup2_stdin(stdin)?,
+            None => {
+                let nothing = openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::stdio::dup2_stdin(&nothing)?;
+            }
+        }
         rustix::stdio::dup2_stdout(stdout)?;
         rustix::stdio::dup2_stderr(stderr)?;
         sys::close_on_exec_from_3()?;

@@ -36,7 +36,7 @@ pub use crate::cancel::Cancel;
 pub use error::{Action, Error};
 pub use launch::DEFAULT_PATH;
 pub use overlay::overlay_mount;
-pub use run::{run, run_traced};
+pub use run::{Attached, run, run_attached, run_traced};
 pub use spec::{Exit, Ids, Mount, MountSource, Network, SecretBytes, Security, Spec};
 pub use stubs::{Existing, ExistingKind, Lookup, StubError, Stubs};
 pub use trace::{CannotWatch, Stack, Traced, Tracer};

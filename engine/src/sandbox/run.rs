@@ -18,7 +18,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, socketpair,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal, pidfd_send_signal};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -48,16 +48,74 @@ pub fn run_traced(
     output: &mut dyn FnMut(Stream, &[u8]),
     cancel: &Cancel,
 ) -> Result<(Exit, Option<Traced>), Error> {
-    let exit = execute(spec, tracer.as_mut(), output, cancel);
+    let (stdout, to_stdout) = pipe()?;
+    let (stderr, to_stderr) = pipe()?;
+    let streams = Attached { stdin: None, stdout: to_stdout, stderr: to_stderr, foreground: false };
+    let exit = execute(spec, tracer.as_mut(), (streams, [stdout, stderr]), output, (cancel, None));
     let (exit, networked) = exit?;
     Ok((exit, tracer.map(|tracer| tracer.finish(networked))))
+}
+
+/// What a command reads and writes directly.
+#[derive(Debug)]
+pub struct Attached {
+    /// What it reads; nothing where absent.
+    pub stdin: Option<OwnedFd>,
+    /// Its standard output.
+    pub stdout: OwnedFd,
+    /// Its standard error.
+    pub stderr: OwnedFd,
+    /// It is to be the terminal's foreground, where one of them is a terminal: it stays in the caller's session.
+    pub foreground: bool,
+}
+
+impl Attached {
+    /// The standard streams of this process, as the terminal's foreground.
+    ///
+    /// # Errors
+    /// One of them is closed.
+    pub fn standard() -> io::Result<Self> {
+        Ok(Attached {
+            stdin: Some(copy_of(&io::stdin())?),
+            stdout: copy_of(&io::stdout())?,
+            stderr: copy_of(&io::stderr())?,
+            foreground: true,
+        })
+    }
+
+    /// Nothing to read, and both outputs to the standard error of this process.
+    ///
+    /// # Errors
+    /// It is closed.
+    pub fn to_stderr() -> io::Result<Self> {
+        let (stdout, stderr) = (copy_of(&io::stderr())?, copy_of(&io::stderr())?);
+        Ok(Attached { stdin: None, stdout, stderr, foreground: false })
+    }
+}
+
+fn copy_of(stream: &impl AsFd) -> io::Result<OwnedFd> {
+    /// Those below are the standard streams' own.
+    const FIRST: i32 = 3;
+    Ok(rustix::io::fcntl_dupfd_cloexec(stream, FIRST)?)
+}
+
+/// As [`run`], but for the streams, which are the command's own. With `terminate` the command gets SIGTERM and
+/// may end as it likes; with `cancel` it is gone at once.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_attached(spec: &Spec, streams: Attached, terminate: &Cancel, cancel: &Cancel) -> Result<Exit, Error> {
+    // Nobody writes these: they are at their end from the start.
+    let nothing = [pipe()?.0, pipe()?.0];
+    execute(spec, None, (streams, nothing), &mut |_, _| (), (cancel, Some(terminate))).map(|(exit, _)| exit)
 }
 
 fn execute(
     spec: &Spec,
     mut tracer: Option<&mut Tracer>,
+    (streams, [stdout, stderr]): (Attached, [OwnedFd; 2]),
     output: &mut dyn FnMut(Stream, &[u8]),
-    cancel: &Cancel,
+    (cancel, terminate): (&Cancel, Option<&Cancel>),
 ) -> Result<(Exit, bool), Error> {
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
@@ -70,14 +128,12 @@ fn execute(
     let launch = Launch::new(spec, host, tells)?;
     let network = if spec.network == Network::None { libc::CLONE_NEWNET } else { 0 };
 
-    let (stdout, to_stdout) = pipe()?;
-    let (stderr, to_stderr) = pipe()?;
     let (status, to_status) = pipe()?;
     let [told, tell] = if tells { handover()?.map(Some) } else { [None, None] };
-    let mut inside = Child::new(&program, &launch, [to_stdout, to_stderr, to_status], tell, host.arguments.clone());
+    let mut inside = Child::new(&program, &launch, streams, to_status, tell, host.arguments.clone());
     // SAFETY: the child does nothing but `Child::main`, which keeps the promise and does not return.
-    let child = match unsafe { sys::fork(sys::NAMESPACES | network) } {
-        Ok(Side::Parent { child, .. }) => child,
+    let (child, pid) = match unsafe { sys::fork(sys::NAMESPACES | network) } {
+        Ok(Side::Parent { child, pid }) => (child, pid),
         // SAFETY: this is the child.
         Ok(Side::Child) => unsafe { inside.main() },
         Err(errno) => return Err(Error::host("create the namespaces of a step")(errno)),
@@ -88,8 +144,9 @@ fn execute(
         tracer.handed_over();
     }
     let telling = if tells { Telling::Awaited(told) } else { Telling::Closed(false) };
-    let mut running = Running { child, streams: [(Stream::Stdout, stdout), (Stream::Stderr, stderr)], status, telling };
-    let (report, cancelled) = running.finish(output, cancel)?;
+    let streams = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
+    let mut running = Running { child, pid, streams, status, telling };
+    let (report, cancelled) = running.finish(output, cancel, terminate)?;
     let networked = running.telling.used();
     let exit = match report {
         // The command had ended before it could be stopped; yet what it left may not be complete.
@@ -187,6 +244,8 @@ fn resolv_conf(network: Network) -> Result<Vec<u8>, Error> {
 
 struct Running {
     child: OwnedFd,
+    /// Its number here.
+    pid: i32,
     streams: [(Stream, OwnedFd); 2],
     status: OwnedFd,
     telling: Telling,
@@ -198,8 +257,9 @@ impl Running {
         &mut self,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
+        terminate: Option<&Cancel>,
     ) -> Result<(Option<Report>, bool), Error> {
-        let relayed = self.relay(output, cancel);
+        let relayed = self.relay(output, cancel, terminate);
         if relayed.is_err() {
             // It cannot be followed any more, so it must not go on. It may have ended already.
             let _ = pidfd_send_signal(&self.child, Signal::KILL);
@@ -212,20 +272,23 @@ impl Running {
         &mut self,
         output: &mut dyn FnMut(Stream, &[u8]),
         cancel: &Cancel,
+        terminate: Option<&Cancel>,
     ) -> Result<(Option<Report>, bool), Error> {
         let mut buffer = vec![0; OUTPUT_BYTES];
         let mut message = [0; MESSAGE_BYTES];
         let (mut report, mut cancelled) = (None, false);
-        // Indices: the two streams, the status, the cancellation, what is told. A pipe is done when nobody
-        // can write it.
-        let mut open = [true; 5];
+        // Indices: the two streams, the status, the cancellation, the wish to end, what is told. A pipe is done
+        // when nobody can write it.
+        let mut open = [true; 6];
+        open[4] = terminate.is_some();
+        let wish = terminate.unwrap_or(cancel).as_fd();
         while open[..3].contains(&true) {
-            open[4] = self.telling.fd().is_some();
+            open[5] = self.telling.fd().is_some();
             let told = self.telling.fd().unwrap_or(cancel.as_fd());
             let streams = &self.streams;
-            let fds = [streams[0].1.as_fd(), streams[1].1.as_fd(), self.status.as_fd(), cancel.as_fd(), told];
+            let fds = [streams[0].1.as_fd(), streams[1].1.as_fd(), self.status.as_fd(), cancel.as_fd(), wish, told];
             let (ready, hung_up) = wait_for(&fds, &open)?;
-            if ready[4] {
+            if ready[5] {
                 self.telling.serve(hung_up);
             }
             for (index, (stream, fd)) in self.streams.iter().enumerate() {
@@ -248,14 +311,29 @@ impl Running {
                 // Everything in a PID namespace dies with its first process. It may have ended already.
                 let _ = pidfd_send_signal(&self.child, Signal::KILL);
             }
+            if ready[4] {
+                open[4] = false;
+                self.ask_to_end();
+            }
         }
         Ok((report, cancelled))
+    }
+
+    /// Sends SIGTERM to the command, the only child that the first process has made itself. Where it is not
+    /// there yet, or its number is not told, everything ends at once.
+    fn ask_to_end(&self) {
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid)).unwrap_or_default();
+        let command = children.split_whitespace().next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+        let asked = command.is_some_and(|command| rustix::process::kill_process(command, Signal::TERM).is_ok());
+        if !asked {
+            let _ = pidfd_send_signal(&self.child, Signal::KILL);
+        }
     }
 }
 
 /// Which of the open descriptors have something to read, or are closed on the other side; and whether
 /// the last one is closed and has nothing to read.
-fn wait_for(fds: &[BorrowedFd<'_>; 5], open: &[bool; 5]) -> Result<([bool; 5], bool), Error> {
+fn wait_for(fds: &[BorrowedFd<'_>; 6], open: &[bool; 6]) -> Result<([bool; 6], bool), Error> {
     let asked: Vec<usize> = (0..fds.len()).filter(|index| open[*index]).collect();
     let mut polled: Vec<_> = asked.iter().map(|index| PollFd::from_borrowed_fd(fds[*index], PollFlags::IN)).collect();
     loop {
@@ -267,14 +345,14 @@ fn wait_for(fds: &[BorrowedFd<'_>; 5], open: &[bool; 5]) -> Result<([bool; 5], b
             }
         }
     }
-    let mut ready = [false; 5];
+    let mut ready = [false; 6];
     let mut hung_up = false;
     for (index, fd) in asked.iter().zip(&polled) {
         let events = fd.revents();
         ready[*index] = !events.is_empty();
         hung_up = events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN);
     }
-    Ok((ready, hung_up && open[4]))
+    Ok((ready, hung_up && open[5]))
 }
 
 fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Error> {

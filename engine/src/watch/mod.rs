@@ -18,6 +18,7 @@ mod run;
 pub use run::watch;
 
 use crate::api::{BuildError, Outcome, Request};
+use crate::container::Runner;
 use crate::event::Sink;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,8 +70,8 @@ pub trait Driver {
     /// is known is that something did.
     fn changed(&self, paths: &[PathBuf]);
 
-    /// A build has ended.
-    fn ended(&self, ended: Ended);
+    /// A build has ended. `runner` makes containers of the images of its store.
+    fn ended(&self, ended: Ended, runner: &Runner);
 
     /// Something that the user should know: that polling has begun, for instance.
     fn note(&self, message: &str);

@@ -7,6 +7,7 @@ use super::{Driver, Ended, Options};
 use crate::api::{BuildError, Context, Destination, Outcome, Output, Request};
 use crate::build::{Change, Memory, Stops, Workshop, build_in, changed_meanwhile, dockerfiles};
 use crate::cancel::Cancel;
+use crate::container::Runner;
 use crate::image::output::TEMPORARY_PREFIX;
 use crate::tree::refresh::{Depth, Dirty};
 use crate::tree::{Kind, TreePath};
@@ -471,7 +472,7 @@ impl<'scope, 'env> Loop<'scope, 'env> {
                 // The event of it may be on its way still.
                 self.rescan();
             }
-            self.driver.ended(Ended::Superseded);
+            self.tell(Ended::Superseded);
             self.build()?;
             return Ok(None);
         }
@@ -486,7 +487,7 @@ impl<'scope, 'env> Loop<'scope, 'env> {
             // What the next build needs it pins itself.
             let _ = store.release_pins();
         }
-        self.driver.ended(Ended::Whole(result));
+        self.tell(Ended::Whole(result));
         if last {
             return Ok(Some(Ok(())));
         }
@@ -494,6 +495,12 @@ impl<'scope, 'env> Loop<'scope, 'env> {
             self.build()?;
         }
         Ok(None)
+    }
+
+    fn tell(&self, ended: Ended) {
+        if let Some(shop) = &self.shop {
+            self.driver.ended(ended, &Runner::of(shop.clone()));
+        }
     }
 
     /// Ends everything that runs.

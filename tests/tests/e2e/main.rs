@@ -16,6 +16,7 @@ mod outputs;
 mod processes;
 mod registry;
 mod registry_server;
+mod run;
 mod soundness;
 mod stdin;
 mod traced;

@@ -89,6 +89,7 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         shm_size: args.shm_size.as_deref().map(shm_size).transpose()?,
         source_date_epoch: source_date_epoch(environment)?,
         want_image_id: wants_id,
+        on_error_shell: args.on_error.is_some(),
         registry,
         store: environment.store().ok_or(UsageError::NoStore)?,
     };
@@ -137,6 +138,8 @@ fn mode(args: &Args, session: &Session<'_>) -> Result<Mode, UsageError> {
     };
     let can_paint = session.err.is_terminal() && !session.environment.is_dumb();
     Ok(match progress {
+        // A shell has the terminal for itself.
+        Progress::Auto | Progress::Tty if args.on_error.is_some() => Mode::Plain,
         Progress::Auto if can_paint => Mode::Tty,
         Progress::Auto | Progress::Plain => Mode::Plain,
         Progress::Tty if session.err.is_terminal() => Mode::Tty,

@@ -3,6 +3,7 @@
 //! The contexts have no RUN, so that these tests need neither root nor a base image.
 
 mod busy;
+mod container;
 mod editors;
 mod random;
 
