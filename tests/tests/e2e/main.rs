@@ -14,6 +14,7 @@ mod node_app;
 mod ordinary_user;
 mod outputs;
 mod processes;
+mod random;
 mod registry;
 mod registry_server;
 mod run;
