@@ -110,7 +110,6 @@ fn number(name: &str, usual: u64) -> u64 {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "how much was tried is said to whoever runs the tests")]
 fn a_traced_rebuild_is_a_clean_build_byte_for_byte() {
     let rounds = number("KILN_RANDOM_ROUNDS", (STAGES * EDITS) as u64);
     let seed = number("KILN_RANDOM_SEED", 1);
