@@ -13,7 +13,7 @@ use kiln_engine::explain::report::{BuildReport, BuildRow, StepDetail};
 use kiln_engine::manage::{self, Which};
 use kiln_engine::sandbox::Attached;
 use kiln_engine::watch::{Driver, Options};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the commands need done. `store` is the store's directory; where it does not exist, it is
 /// an empty one. `image` is a name, an id or the beginning of an id, as typed.
@@ -28,6 +28,15 @@ pub trait Engine {
     /// Builds, and builds again whenever something has changed that is built from. Returns when `cancel` is
     /// used, or where `options` say so after the first rebuild.
     fn watch(&self, driver: &dyn Driver, options: &Options, cancel: &Cancel) -> Result<(), BuildError>;
+
+    /// What a build would do if these paths of its context were edited too; runs and writes nothing.
+    fn plan(
+        &self,
+        request: &Request,
+        changed: &[PathBuf],
+        sink: &dyn Sink,
+        cancel: &Cancel,
+    ) -> Result<BuildReport, BuildError>;
 
     /// All builds that the store remembers, the newest first.
     fn builds(&self, store: &Path) -> Result<Vec<BuildRow>, ManageError>;
@@ -96,6 +105,16 @@ impl Engine for Local {
 
     fn watch(&self, driver: &dyn Driver, options: &Options, cancel: &Cancel) -> Result<(), BuildError> {
         kiln_engine::watch::watch(driver, options, cancel)
+    }
+
+    fn plan(
+        &self,
+        request: &Request,
+        changed: &[PathBuf],
+        sink: &dyn Sink,
+        cancel: &Cancel,
+    ) -> Result<BuildReport, BuildError> {
+        kiln_engine::build::plan(request, changed, sink, cancel)
     }
 
     fn builds(&self, store: &Path) -> Result<Vec<BuildRow>, ManageError> {

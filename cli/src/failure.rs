@@ -138,6 +138,8 @@ impl Failure {
         match self {
             Failure::Usage(_) => Exit::Usage,
             Failure::Build(BuildError::Cancelled) => Exit::Interrupted,
+            Failure::Build(BuildError::Missed { .. }) => Exit::Missed,
+            Failure::Build(BuildError::NotDeterministic { .. }) => Exit::NotDeterministic,
             failure if failure.is_reader_gone() => Exit::Success,
             _ => Exit::Failure,
         }

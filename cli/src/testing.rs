@@ -19,7 +19,7 @@ use kiln_engine::sandbox::Attached;
 use kiln_engine::watch::{self, Driver};
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 mod explained;
 
@@ -86,6 +86,17 @@ impl Engine for Fake {
             );
         }
         Ok(())
+    }
+
+    fn plan(
+        &self,
+        request: &Request,
+        _changed: &[PathBuf],
+        _sink: &dyn Sink,
+        _cancel: &Cancel,
+    ) -> Result<BuildReport, BuildError> {
+        *self.requested.borrow_mut() = Some(request.clone());
+        Ok(BuildReport::new(&explained::builds()[1]).planned())
     }
 
     fn builds(&self, _store: &Path) -> Result<Vec<BuildRow>, ManageError> {

@@ -65,6 +65,12 @@ pub struct Args {
     /// Look up no earlier result in these stages
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
+    /// Fail where a step misses, before it runs, with an exit code of its own: in any stage, or in these
+    #[arg(long, value_name = "STAGE", value_delimiter = ',', num_args = 0..=1, require_equals = true)]
+    fail_on_miss: Option<Vec<String>>,
+    /// Run the commands of hits again, and fail where one makes something else than before
+    #[arg(long)]
+    verify: bool,
     /// Which RUN steps may be skipped by what they were seen to depend on: auto (those that used no network), all or off
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Trace::Auto)]
     trace: Trace,

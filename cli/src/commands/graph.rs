@@ -33,14 +33,7 @@ impl Args {
         let here = std::env::current_dir().ok();
         let which = Which { name: self.build.as_deref(), directory: here.as_deref() };
         let report = session.engine.explain(&session.store()?, which)?;
-        let text = match self.format {
-            Language::Dot => graph::dot(&report),
-            Language::Mermaid => graph::mermaid(&report),
-            Language::Json => {
-                super::format::data(super::format::Format::Json, &report.steps).expect("JSON is no table")
-            }
-        };
-        session.print(&text)?;
+        session.print(&graph::drawn(&report, self.format))?;
         Ok(Exit::Success)
     }
 }

@@ -15,11 +15,14 @@ mod import;
 mod inspect;
 mod log;
 mod parse;
+mod plan;
 mod prune;
 mod rmi;
 mod run;
 mod tag;
 mod watch;
+
+pub use graph::Language;
 
 #[cfg(test)]
 pub use build::docker_only;
@@ -40,6 +43,8 @@ pub enum Command {
     Parse(parse::Args),
     /// Build, and build again whenever something has changed that the image is built from
     Watch(Box<watch::Args>),
+    /// Say what a build would do, and run nothing
+    Plan(Box<plan::Args>),
     /// Say why the steps of a build hit or missed
     Explain(explain::Args),
     /// Say what differs between two builds
@@ -85,6 +90,7 @@ impl Command {
             Command::Check(args) => args.run(session),
             Command::Parse(args) => args.run(session),
             Command::Watch(args) => args.run(session),
+            Command::Plan(args) => args.run(session),
             Command::Explain(args) => args.run(session),
             Command::Diff(args) => args.run(session),
             Command::Builds(args) => args.run(session),

@@ -2,6 +2,7 @@
 //!
 //! Pure. Instructions that only change the configuration are left out: nothing waits for them.
 
+use crate::commands::Language;
 use crate::text::{clean, quantity};
 use kiln_engine::event::{Hit, Verdict};
 use kiln_engine::explain::report::{BuildReport, StepReport};
@@ -11,7 +12,7 @@ use std::fmt::Write as _;
 const LABEL_COLUMNS: usize = 40;
 
 /// The steps that are drawn, each with the drawn steps that it needs.
-fn drawn(report: &BuildReport) -> Vec<(&StepReport, Vec<usize>)> {
+fn boxes(report: &BuildReport) -> Vec<(&StepReport, Vec<usize>)> {
     let is_drawn = |step: &StepReport| step.verdict != Verdict::Hit(Hit::Configuration);
     // What a left-out instruction stands on stands in its place.
     let mut stands_for: Vec<Vec<usize>> = Vec::with_capacity(report.steps.len());
@@ -53,9 +54,21 @@ fn stages<'a>(steps: &[(&'a StepReport, Vec<usize>)]) -> Vec<(&'a str, Vec<&'a S
     all
 }
 
+/// The drawing in a language.
+pub fn drawn(report: &BuildReport, language: Language) -> String {
+    match language {
+        Language::Dot => dot(report),
+        Language::Mermaid => mermaid(report),
+        Language::Json => {
+            let text = serde_json::to_string_pretty(&report.steps).expect("names are text and maps have text keys");
+            text + "\n"
+        }
+    }
+}
+
 /// For `dot -Tsvg`.
-pub fn dot(report: &BuildReport) -> String {
-    let steps = drawn(report);
+fn dot(report: &BuildReport) -> String {
+    let steps = boxes(report);
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let mut out =
         String::from("digraph build {\n  rankdir=LR;\n  node [shape=box, style=filled, fontname=monospace];\n");
@@ -83,8 +96,8 @@ pub fn dot(report: &BuildReport) -> String {
 }
 
 /// For a Markdown page.
-pub fn mermaid(report: &BuildReport) -> String {
-    let steps = drawn(report);
+fn mermaid(report: &BuildReport) -> String {
+    let steps = boxes(report);
     // Mermaid reads HTML entities in quoted labels, and nothing else escapes a quote.
     let quoted =
         |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;");

@@ -33,6 +33,10 @@ pub struct Request {
     pub no_cache: bool,
     /// Stages whose steps look no record up.
     pub no_cache_filter: Vec<String>,
+    /// Fail, and do not run it, where a step of these stages misses; of any stage where none is named.
+    pub fail_on_miss: Option<Vec<String>>,
+    /// Run the commands of hits again and compare what they make.
+    pub verify: bool,
     /// Which RUN steps may be skipped by what they were seen to depend on.
     pub trace: TraceMode,
     /// Fail where a step read a file that its stated key does not cover.
@@ -81,6 +85,8 @@ impl Request {
             outputs: Vec::new(),
             no_cache: false,
             no_cache_filter: Vec::new(),
+            fail_on_miss: None,
+            verify: false,
             trace: TraceMode::default(),
             strict: false,
             jobs: None,

@@ -134,6 +134,22 @@ pub enum BuildError {
         /// Why not.
         reason: String,
     },
+    /// A step would have had to run, and was not to.
+    #[error("{step} missed: {reason}")]
+    Missed {
+        /// The step as it was announced.
+        step: String,
+        /// The instruction, where a line states one.
+        place: Option<Box<Place>>,
+        /// Why it missed.
+        reason: String,
+    },
+    /// Commands gave another output than before under the same key.
+    #[error("not deterministic: {}", steps.join("; "))]
+    NotDeterministic {
+        /// Each step with the first path that differs.
+        steps: Vec<String>,
+    },
     /// A step's command ended badly; its output has left as events.
     #[error("{step} failed: {exit}")]
     StepFailed {
@@ -280,6 +296,10 @@ impl BuildError {
                 Some("no stage of the file has a name: leave --target out, or write FROM … AS NAME".into())
             }
             BuildError::UnknownTarget { stages, .. } => Some(format!("the stages are {}", stages.join(", "))),
+            BuildError::Missed { .. } => Some("kiln explain says what changed".into()),
+            BuildError::NotDeterministic { .. } => {
+                Some("kiln explain shows the paths; the earlier results stay the ones that are used".into())
+            }
             BuildError::StepFailed { exit: Exit::Code(126), .. } => {
                 Some("126 means that the file was found and cannot be executed: see its mode and its first line".into())
             }
@@ -320,6 +340,8 @@ impl BuildError {
             BuildError::UnknownTarget { .. } => "UnknownTarget",
             BuildError::InvalidName { .. } => "InvalidName",
             BuildError::Platform { .. } => "Platform",
+            BuildError::Missed { .. } => "Missed",
+            BuildError::NotDeterministic { .. } => "NotDeterministic",
             BuildError::StepFailed { .. } => "StepFailed",
             BuildError::MissingSource { .. } => "MissingSource",
             BuildError::MissingSecret { .. } => "MissingSecret",
@@ -340,6 +362,7 @@ impl BuildError {
     pub fn place(&self) -> Option<&Place> {
         match self {
             BuildError::StepFailed { place, .. }
+            | BuildError::Missed { place, .. }
             | BuildError::MissingSource { place, .. }
             | BuildError::MissingSecret { place, .. }
             | BuildError::MissingAgent { place, .. }

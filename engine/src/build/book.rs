@@ -28,6 +28,18 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
+    /// The ending of a step that would run.
+    pub fn of_miss(missed: &super::steps::Missed) -> Self {
+        let reason = &missed.reason;
+        Ending {
+            reason: reason.words.clone(),
+            earlier: reason.previous.map(|previous| previous.duration),
+            key: Some(missed.key.clone()),
+            why: reason.why.clone(),
+            ..Ending::new(Verdict::Miss(reason.cause))
+        }
+    }
+
     /// One that says no more than its kind.
     pub fn new(verdict: Verdict) -> Self {
         let reason = verdict.kind().unwrap_or_default().to_owned();
@@ -71,6 +83,24 @@ impl<'a> Book<'a> {
     /// What `read` makes of an instruction's ending, if it has one.
     pub fn read<T>(&self, shown: usize, read: impl FnOnce(&Ending) -> T) -> Option<T> {
         self.endings.lock().unwrap_or_else(PoisonError::into_inner)[shown].as_ref().map(read)
+    }
+
+    /// The steps that made something else under the same key, each with the first path that differs.
+    pub fn unstable(&self) -> Vec<String> {
+        let endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.plan.shown.iter().zip(endings.iter());
+        all.filter_map(|(shown, ending)| {
+            let why = &ending.as_ref().filter(|ending| ending.why.unstable)?.why;
+            let set = why.output.as_ref();
+            let first = set.and_then(|set| set.files.first()).map(|file| format!("/{}", file.words()));
+            let more = set.map_or(0, |set| set.len().saturating_sub(1));
+            Some(match (first, more) {
+                (None, _) => shown.name.clone(),
+                (Some(first), 0) => format!("{}: {first}", shown.name),
+                (Some(first), more) => format!("{}: {first} and {more} more", shown.name),
+            })
+        })
+        .collect()
     }
 
     /// How the instructions ended.

@@ -5,8 +5,8 @@
 use super::walk::{Memory, Walk};
 use crate::copy::select::{SourceTree, first_part};
 use crate::store::Store;
-use crate::tree::TreePath;
 use crate::tree::scan::ScanError;
+use crate::tree::{Entry, Kind, Mtime, Tree, TreePath};
 use kiln_dsl::ignore::Ignore;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::collections::BTreeSet;
@@ -29,6 +29,8 @@ pub struct BuildContext {
     /// The first parts of all sources; `None` where a source reaches anything.
     reach: Mutex<Option<BTreeSet<TreePath>>>,
     scanned: Mutex<Option<Arc<SourceTree>>>,
+    /// Paths that are taken to have another content than they have.
+    pretended: Vec<TreePath>,
     /// The directory, once a file of it was opened.
     top: OnceLock<OwnedFd>,
     /// What earlier builds of this process have seen.
@@ -102,6 +104,7 @@ impl BuildContext {
             ignore_digest: blake3::hash(text.as_bytes()),
             reach: Mutex::new(Some(BTreeSet::new())),
             scanned: Mutex::new(None),
+            pretended: Vec::new(),
             top: OnceLock::new(),
             memory: Memory::default(),
         })
@@ -145,9 +148,41 @@ impl BuildContext {
             ignore_digest: self.ignore_digest,
             reach: self.reach.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
-        let tree = self.memory.source(walk, store)?;
+        let mut tree = self.memory.source(walk, store)?;
+        if !self.pretended.is_empty() {
+            tree = Arc::new(self.pretend(&tree));
+        }
         *scanned = Some(tree.clone());
         Ok(tree)
+    }
+
+    /// Takes these paths for changed: files for edited, directories for edited in every file, and what is not
+    /// there for added.
+    pub fn pretend_changed(&mut self, paths: Vec<TreePath>) {
+        self.pretended = paths;
+    }
+
+    fn pretend(&self, source: &SourceTree) -> SourceTree {
+        let mut entries = source.tree.entries().to_vec();
+        let other = |content: &[u8]| -> crate::digest::ContentId {
+            blake3::Hasher::new_derive_key("kiln pretended content v1").update(content).finalize().into()
+        };
+        for path in &self.pretended {
+            let mut is_there = false;
+            for entry in entries.iter_mut().filter(|entry| entry.path.starts_with(path)) {
+                is_there = true;
+                if let Kind::File { content, .. } = &mut entry.kind {
+                    *content = other(content.as_bytes());
+                }
+            }
+            let exists = std::fs::symlink_metadata(self.root.join(path.display().to_string())).is_ok();
+            if !is_there && !exists && !self.ignore.excluded(path.as_bytes(), false) {
+                let kind = Kind::File { size: 1, content: other(path.as_bytes()) };
+                let (path, xattrs, mtime) = (path.clone(), Vec::new(), Mtime::default());
+                entries.push(Entry { path, kind, mode: 0o644, uid: 0, gid: 0, xattrs, mtime });
+            }
+        }
+        SourceTree { tree: Tree::new(entries), ..source.clone() }
     }
 
     /// Opens a file of the context; no symbolic link is followed.

@@ -2,7 +2,7 @@
 
 use super::context::BuildContext;
 use super::run_step::RunError;
-use super::steps::{Steps, mtime_now};
+use super::steps::{Input, Missed, Steps, mtime_now};
 use super::{declared, keys};
 use crate::api::BuildError;
 use crate::copy::layout::{self, Layout, LayoutError, LayoutRequest};
@@ -12,7 +12,7 @@ use crate::digest::LayerId;
 use crate::key::{Component, Value};
 use crate::plan::{CopyStep, Origin, Step, StepKind};
 use crate::snapshot::{LookupError, Snapshot, Type};
-use crate::store::Staged;
+use crate::store::{Layer, Staged};
 use crate::trace::Trace;
 use crate::tree::archive::{self, ArchiveOptions};
 use crate::tree::disk::{self, DirWriter};
@@ -261,6 +261,34 @@ impl Steps<'_> {
             excluded,
             similar,
         }
+    }
+
+    /// The layer that a COPY would write; `None` where only writing it would tell.
+    pub(super) fn planned_copy(&self, step: &Step, copy: &CopyStep, missed: &Missed) -> Option<Arc<Layer>> {
+        let Input::Copy(prepared) = &missed.input else { return None };
+        let source = prepared.source.clone()?;
+        if copy.unpack && !self.archives(copy, &source, &prepared.selected).ok()?.is_empty() {
+            return None;
+        }
+        let (below, parent) = (self.below(step, copy), self.snapshot(step.parent));
+        let none = HashSet::new();
+        let request = LayoutRequest {
+            source: &source,
+            selected: &prepared.selected,
+            inline: &copy.inline,
+            destination: &copy.destination,
+            owner: prepared.owner,
+            mode: copy.chmod.as_ref(),
+            excludes: prepared.excludes.as_ref(),
+            below: &below,
+            directories: copy.link.then_some(&parent),
+            now: mtime_now(),
+            archives: &none,
+        };
+        let tree = layout::layout(&request).ok()?.tree;
+        let previous = missed.reason.previous.and_then(|previous| self.store.layer(previous.layer).ok().flatten());
+        let dirs = previous.map(|layer| layer.dirs().to_vec()).unwrap_or_default();
+        Some(Arc::new(Layer::planned(tree, dirs)))
     }
 
     /// Writes the layer of a COPY.

@@ -15,6 +15,7 @@ mod context;
 mod copy_step;
 mod declared;
 mod finish;
+mod forecast;
 mod gather;
 mod git;
 mod host;
@@ -36,8 +37,11 @@ pub use host::HostError;
 
 use crate::api::{BuildError, Cancel, Entitlement, Outcome, Place, Request, Source};
 use crate::event::{Counts, Event, Sink, StepInfo};
+use crate::explain::End;
+use crate::explain::report::{BuildReport, PathReport};
 use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
+use crate::tree::TreePath;
 pub(crate) use context::BuildContext;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::extended::Dialect;
@@ -132,6 +136,96 @@ pub(crate) fn build_in(
     result
 }
 
+/// Says what building `request` would do, if `changed` paths of the context were edited too. Runs nothing and
+/// writes nothing.
+pub fn plan(
+    request: &Request,
+    changed: &[PathBuf],
+    sink: &dyn Sink,
+    cancel: &Cancel,
+) -> Result<BuildReport, BuildError> {
+    let store_failed = |error: StoreError| store_error(&request.store, error);
+    if !request.store.join("VERSION").exists() {
+        // A store that is not there is an empty one, and planning makes none.
+        let empty = tempfile::tempdir().map_err(|source| {
+            store_failed(StoreError::Io {
+                action: "failed to make a directory for",
+                path: request.store.clone(),
+                source,
+            })
+        })?;
+        Store::open(empty.path()).map_err(store_failed)?;
+        return plan(&Request { store: empty.path().to_path_buf(), ..request.clone() }, changed, sink, cancel);
+    }
+    let started = Instant::now();
+    let store = Store::open_frozen(&request.store).map_err(store_failed)?;
+    let secrets = |id: &str| sources::secret(request, id);
+    let agents = agents::Agents::new(request);
+    let fetcher = sources::fetcher(request, &store, &secrets, &agents, cancel);
+    let gathered = gather::gather(request, &store, &fetcher, &Memory::default())?;
+    let gather::Gathered { file, path, mut contexts, main, named, project } = gathered;
+    let options = options(request, main, named)?;
+    let parsed = read_document(&path, &file, &options)?;
+    let bases = bases::Bases::new(request, &store, sink, &file);
+    let (plan, _) = make_plan(&parsed.document, &options, &bases, &file, sink)?;
+    let root = match &request.context {
+        crate::api::Context::Directory(root) => root.as_path(),
+        _ => Path::new("/"),
+    };
+    let paths: Vec<TreePath> = changed.iter().map(|path| in_context(root, path)).collect();
+    if let Some(context) = contexts.first_mut() {
+        context.pretend_changed(paths.clone());
+    }
+    let begun = record::Begun::new(started, project);
+    let baseline = baseline::Baseline::load(&store, begun.project, request, &plan, &file);
+    // The steps' endings are the answer; as events they would be taken for a build.
+    let book = book::Book::new(&plan, &file, &Silent);
+    let parts = steps::Parts {
+        request,
+        store: &store,
+        sink,
+        cancel,
+        stops: None,
+        file: &file,
+        plan: &plan,
+        contexts: &contexts,
+        bases: &bases,
+        fetcher: &fetcher,
+        agents: &agents,
+        book: &book,
+        baseline: &baseline,
+        begun: &begun,
+    };
+    let steps = steps::Steps::new(parts);
+    steps.forecast()?;
+    let (build, _) = record::build(&begun, request, (&plan, &file, &contexts), (&book, &baseline), End::Built);
+    let mut report = BuildReport::new(&build).planned();
+    for path in paths {
+        let name = path.display().to_string();
+        let reads = |file: &PathReport| TreePath::new(&file.path).starts_with(&path);
+        let changes = report.steps.iter().flat_map(|step| &step.why.changes);
+        if !changes.filter_map(|change| change.files.as_ref()).any(|files| files.paths.iter().any(reads)) {
+            report.notes.push(format!("no step reads {name}"));
+        }
+    }
+    Ok(report)
+}
+
+/// A path of the host as one of the context in `root`.
+fn in_context(root: &Path, path: &Path) -> TreePath {
+    use std::os::unix::ffi::OsStrExt as _;
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let inside = absolute(path).strip_prefix(absolute(root)).map(Path::to_path_buf);
+    // What is not below the context from here is meant from there.
+    TreePath::new(inside.as_deref().unwrap_or(path).as_os_str().as_bytes())
+}
+
+struct Silent;
+
+impl Sink for Silent {
+    fn emit(&self, _: Event) {}
+}
+
 /// What the Dockerfile says, its alternatives decided.
 pub(crate) fn read_document(
     path: &Path,
@@ -167,6 +261,11 @@ fn run(
         return Err(error);
     }
     let finished = finish::finish(request, store, plan, steps)?;
+    let unstable = steps.book.unstable();
+    if request.verify && !unstable.is_empty() {
+        let _ = store.flush();
+        return Err(BuildError::NotDeterministic { steps: unstable });
+    }
     store.flush().map_err(|error| store_error(&request.store, error))?;
     Ok(Outcome {
         image: Some(finished.key),

@@ -9,7 +9,7 @@ use crate::digest::ContentId;
 use crate::explain::record::Asked;
 use crate::explain::{Build, BuildId, End};
 use crate::plan::Plan;
-use crate::store::builds::ProjectId;
+use crate::store::builds::{Keys, ProjectId};
 use crate::store::{Store, StoreError};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -49,10 +49,31 @@ pub(crate) fn write(
     begun: &Begun,
     request: &Request,
     store: &Store,
-    (plan, file, contexts): (&Plan, &File, &[BuildContext]),
+    planned: (&Plan, &File, &[BuildContext]),
     (book, baseline): (&Book<'_>, &Baseline),
     result: &Result<Outcome, BuildError>,
 ) -> Result<(), StoreError> {
+    let end = match result {
+        Ok(_) => End::Built,
+        Err(BuildError::Cancelled) => End::Interrupted,
+        Err(error) => End::Failed(error.to_string()),
+    };
+    let (mut build, keys) = build(begun, request, planned, (book, baseline), end);
+    if let Ok(outcome) = result {
+        build.image = outcome.image;
+        build.names.clone_from(&outcome.names);
+    }
+    store.put_build(begun.project, &build, &keys)
+}
+
+/// What there is to know of a build, and the keys of its steps.
+pub(crate) fn build(
+    begun: &Begun,
+    request: &Request,
+    (plan, file, contexts): (&Plan, &File, &[BuildContext]),
+    (book, baseline): (&Book<'_>, &Baseline),
+    end: End,
+) -> (Build, Keys) {
     let asked = Asked {
         context: begun.context.clone(),
         dockerfile: begun.dockerfile.clone(),
@@ -66,12 +87,6 @@ pub(crate) fn write(
         offline: request.network == NetworkMode::None,
         no_cache: request.no_cache || !request.no_cache_filter.is_empty(),
     };
-    let end = match result {
-        Ok(_) => End::Built,
-        Err(BuildError::Cancelled) => End::Interrupted,
-        Err(error) => End::Failed(error.to_string()),
-    };
-    let outcome = result.as_ref().ok();
     let (steps, keys) = book.steps();
     let build = Build {
         id: begun.id,
@@ -79,10 +94,10 @@ pub(crate) fn write(
         duration: begun.instant.elapsed().as_secs_f64(),
         asked,
         end,
-        image: outcome.and_then(|outcome| outcome.image),
-        names: outcome.map(|outcome| outcome.names.clone()).unwrap_or_default(),
+        image: None,
+        names: Vec::new(),
         before: baseline.summary(),
         steps,
     };
-    store.put_build(begun.project, &build, &keys)
+    (build, keys)
 }

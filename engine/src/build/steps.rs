@@ -48,7 +48,9 @@ pub(crate) struct Missed {
     pub key: Key,
     ids: [StepId; 3],
     pub reason: Reason,
-    input: Input,
+    pub input: Input,
+    /// The record whose result is to be compared with what a new execution makes.
+    verify: Option<Box<Record>>,
 }
 
 /// What is noted of a step's result for the steps behind it.
@@ -222,7 +224,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Instructions that only change the configuration are done as soon as what is before them is.
-    fn show_trailing(&self, shown: usize, is_cancelled: bool) {
+    pub fn show_trailing(&self, shown: usize, is_cancelled: bool) {
         let rest = self.plan.shown.iter().enumerate().skip(shown + 1);
         let stage = &self.plan.shown[shown].stage;
         for (index, _) in rest.take_while(|(_, next)| next.node.is_none() && next.stage == *stage) {
@@ -313,7 +315,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The names of a step across builds: by its text, by its place, and by its text in whatever project.
-    fn step_ids(&self, step: &Step) -> [StepId; 3] {
+    pub(super) fn step_ids(&self, step: &Step) -> [StepId; 3] {
         let text = &self.plan.shown[step.shown].instruction;
         let ordinal = step.ordinal.to_string();
         let (context, file) = (self.begun.context.as_str(), self.begun.dockerfile.as_str());
@@ -333,6 +335,16 @@ impl<'a> Steps<'a> {
         {
             if let Some(layer) = self.store.layer(record.layer).map_err(failed)? {
                 self.store.db().mark_used(Used::Record(key.id())).map_err(failed)?;
+                if self.request.verify && matches!(input, Input::Run(_)) {
+                    let reason = Reason { words: "--verify".to_owned(), ..Reason::plain(Miss::Forced) };
+                    return Ok(Some(Missed {
+                        key,
+                        ids: self.step_ids(step),
+                        reason,
+                        input,
+                        verify: Some(Box::new(record)),
+                    }));
+                }
                 let below = self.parent_done(step);
                 let hit = match self.is_cut_off(id, step) {
                     _ if declared::ignores_parent(step) => Hit::Declared,
@@ -365,7 +377,22 @@ impl<'a> Steps<'a> {
             }
         }
         let reason = self.reason(step, &key, &ids, gone, &input).map_err(failed)?;
-        Ok(Some(Missed { key, ids, reason, input }))
+        Ok(Some(Missed { key, ids, reason, input, verify: None }))
+    }
+
+    /// Why a miss of this step fails the build, where it does. What has to be fetched first is no miss.
+    fn refused_miss(&self, step: &Step, missed: &Missed) -> Option<BuildError> {
+        let stages = self.request.fail_on_miss.as_ref()?;
+        let is_meant = stages.is_empty() || stages.contains(&step.stage);
+        if !is_meant || missed.verify.is_some() || matches!(step.kind, StepKind::Base(_) | StepKind::Source(_)) {
+            return None;
+        }
+        let shown = &self.plan.shown[step.shown];
+        Some(BuildError::Missed {
+            step: shown.name.clone(),
+            place: Some(self.file.place(shown.span)),
+            reason: missed.reason.words.clone(),
+        })
     }
 
     /// The ending of a step whose result is known.
@@ -448,6 +475,9 @@ impl<'a> Steps<'a> {
     /// Keeps what an execution made, and says so.
     fn keep(&self, id: NodeId, step: &Step, missed: Missed, made: Made, started: Instant) -> Result<(), BuildError> {
         let failed = |error| super::store_error(&self.request.store, error);
+        if let Some(record) = missed.verify {
+            return self.compare_again(id, step, missed.key, &record, &made.tree, started);
+        }
         let layer = self.store.commit_layer(&made.tree, made.staged, &made.below).map_err(failed)?;
         let Missed { key, ids: [by_text, by_place, anywhere], mut reason, .. } = missed;
         let before = reason.same_key.or(reason.previous.map(|previous| previous.layer));
@@ -484,6 +514,36 @@ impl<'a> Steps<'a> {
             layer: Some(record.layer),
             ..reason_ending(Verdict::Miss(reason.cause), reason, Some(key))
         };
+        self.succeed(id, step, done, ending);
+        Ok(())
+    }
+
+    /// Compares what a hit made when it ran again with its record, whose layer stays the one that counts.
+    fn compare_again(
+        &self,
+        id: NodeId,
+        step: &Step,
+        key: Key,
+        record: &Record,
+        made: &Tree,
+        started: Instant,
+    ) -> Result<(), BuildError> {
+        let failed = |error| super::store_error(&self.request.store, error);
+        let lost = || crate::store::StoreError::Damaged {
+            what: format!("layer {}", record.layer),
+            detail: "it is no longer there".to_owned(),
+        };
+        let layer = self.store.layer(record.layer).map_err(failed)?.ok_or_else(|| failed(lost()))?;
+        let mut ending = self.hit(step, Hit::Local, key, record);
+        ending.duration = started.elapsed().as_secs_f64();
+        ending.why.same_output = made.id() == record.layer;
+        ending.reason = format!("{}, verified", ending.reason);
+        if !ending.why.same_output {
+            ending.reason = format!("{}, not deterministic", Hit::Local.word());
+            ending.why.unstable = true;
+            ending.why.output = self.store.tree(record.layer).map_err(failed)?.map(|old| files::diff(&old, made));
+        }
+        let done = self.parent_done(step).with(layer, record.created_nanos);
         self.succeed(id, step, done, ending);
         Ok(())
     }
@@ -620,13 +680,19 @@ impl Work<Step> for Steps<'_> {
                 None => {
                     let key = Key::new("FROM", Vec::new());
                     let reason = Reason { words: "not in the store".to_owned(), ..Reason::plain(Miss::FirstTime) };
-                    Ok(Some(Missed { key, ids: self.step_ids(step), reason, input: Input::None }))
+                    Ok(Some(Missed { key, ids: self.step_ids(step), reason, input: Input::None, verify: None }))
                 }
             },
             StepKind::Source(source) => self.settle_source(id, step, source).map(|settled| {
                 let key = || Key::new("SOURCE", Vec::new());
                 let reason = Reason::plain(Miss::FirstTime);
-                (!settled).then(|| Missed { key: key(), ids: self.step_ids(step), reason, input: Input::None })
+                (!settled).then(|| Missed {
+                    key: key(),
+                    ids: self.step_ids(step),
+                    reason,
+                    input: Input::None,
+                    verify: None,
+                })
             }),
             StepKind::Workdir(workdir) => self.settle_workdir(id, step, workdir),
             StepKind::Copy(copy) => {
@@ -651,6 +717,11 @@ impl Work<Step> for Steps<'_> {
             return Err(BuildError::Cancelled);
         }
         let started = Instant::now();
+        if let Some(error) = self.refused_miss(step, &missed) {
+            let ending = Ending { verdict: Verdict::Failed(Some(missed.reason.cause)), ..Ending::of_miss(&missed) };
+            self.book.finish(step.shown, ending);
+            return Err(error);
+        }
         // A source that turns out to be unchanged never starts.
         if !matches!(step.kind, StepKind::Source(_)) {
             self.sink.emit(Event::StepStarted { step: step.shown, reason: missed.reason.words.clone() });

@@ -5,6 +5,7 @@
 
 use super::declared;
 use super::steps::{Input, Steps};
+use crate::api::BuildError;
 use crate::digest::{LayerId, StepId};
 use crate::explain::align::Origin as From;
 use crate::explain::compare::{self, Stack};
@@ -113,6 +114,27 @@ impl Steps<'_> {
             _ => cause.word().to_owned(),
         };
         Ok(Reason { cause, words, why, previous, same_key })
+    }
+
+    /// What of a step's own inputs is not what it was, where its result cannot be looked up yet.
+    pub(super) fn own_reason(&self, step: &Step) -> Result<Why, BuildError> {
+        let (key, input) = match &step.kind {
+            StepKind::Run(run) => {
+                let (components, prepared) = self.prepare_run(step, run)?;
+                (Key::new("RUN", components), Input::Run(prepared))
+            }
+            StepKind::Copy(copy) => {
+                let (components, prepared) = self.prepare_copy(step, copy)?;
+                (Key::new("COPY", components), Input::Copy(prepared))
+            }
+            _ => return Ok(Why::default()),
+        };
+        let failed = |error| super::store_error(&self.request.store, error);
+        let reason = self.reason(step, &key, &self.step_ids(step), false, &input).map_err(failed)?;
+        // What earlier steps would make is not known: only the step's own differences are.
+        let mut why = reason.why;
+        why.dragged.retain(|dragged| why.changes.iter().any(|change| change.label() == dragged.label));
+        Ok(why)
     }
 
     /// The earlier execution that has most in common with `key`; of several the newest.

@@ -136,6 +136,7 @@ pub struct Db {
     env: Env,
     tables: Vec<Database<Bytes, Bytes>>,
     writer: Mutex<Option<Writer>>,
+    is_frozen: bool,
 }
 
 impl Db {
@@ -161,7 +162,7 @@ impl Db {
             }
             write.commit().map_err(failed)?;
         }
-        Ok(Db { path: path.to_path_buf(), env, tables, writer: Mutex::new(None) })
+        Ok(Db { path: path.to_path_buf(), env, tables, writer: Mutex::new(None), is_frozen: false })
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(heed::Error) -> StoreError {
@@ -184,7 +185,15 @@ impl Db {
         self.send(Write::Put(table, key.to_vec(), bytes))
     }
 
+    /// From here on, what would be written is dropped.
+    pub fn freeze(&mut self) {
+        self.is_frozen = true;
+    }
+
     fn send(&self, write: Write) -> Result<(), StoreError> {
+        if self.is_frozen {
+            return Ok(());
+        }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = writer.get_or_insert_with(|| {
             let (queue, jobs) = mpsc::channel();

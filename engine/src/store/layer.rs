@@ -28,6 +28,12 @@ impl Layer {
         Layer { id, dirs, tree_path: Some(tree_path), tree: OnceLock::new(), host_dirs: Vec::new() }
     }
 
+    /// A layer that is only planned: its listing, and directories that hold most of it.
+    pub(crate) fn planned(tree: Tree, dirs: Vec<PathBuf>) -> Self {
+        let id = tree.id();
+        Layer { id, dirs, tree_path: Some(PathBuf::new()), tree: OnceLock::from(tree), host_dirs: Vec::new() }
+    }
+
     /// The host's own files as a layer: there is no listing, and it is packed into no image.
     /// `host_dirs` are top-level directories of the host that lie under the step's root where the
     /// layer's own directory has empty ones.

@@ -110,6 +110,7 @@ pub struct Store {
     session: OnceLock<Session>,
     pins: OnceLock<Pins>,
     making: Mutex<()>,
+    is_frozen: bool,
 }
 
 impl Store {
@@ -122,8 +123,21 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(root, &version)?,
             Err(error) => return Err(io_at("failed to read", &version)(error)),
         }
+        Self::with(root, false)
+    }
+
+    /// Opens a store that is there, to look into it: what would be written to it is dropped.
+    pub fn open_frozen(root: &Path) -> Result<Self, StoreError> {
+        let mut store = Self::open(root)?;
+        store.is_frozen = true;
+        store.db.freeze();
+        Ok(store)
+    }
+
+    fn with(root: &Path, is_frozen: bool) -> Result<Self, StoreError> {
         Ok(Store {
             root: root.to_path_buf(),
+            is_frozen,
             db: Db::open(&root.join("db"))?,
             session: OnceLock::new(),
             pins: OnceLock::new(),
@@ -246,6 +260,9 @@ impl Store {
 
     /// Writes a whole file beside its place and renames it there.
     pub fn write_file(&self, path: &Path, data: &[u8]) -> Result<(), StoreError> {
+        if self.is_frozen {
+            return Ok(());
+        }
         let beside = self.session()?.unique("file");
         let write = || {
             let mut file = fs::File::create(&beside)?;

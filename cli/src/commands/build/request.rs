@@ -73,6 +73,8 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         no_cache: args.no_cache,
         no_cache_filter: args.no_cache_filter,
         strict: args.strict,
+        fail_on_miss: args.fail_on_miss,
+        verify: args.verify,
         trace: match args.trace {
             super::Trace::Auto => TraceMode::Auto,
             super::Trace::All => TraceMode::All,
