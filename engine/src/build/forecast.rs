@@ -44,7 +44,7 @@ impl Steps<'_> {
                 };
                 match self.settle_quietly(id, step)? {
                     None => before,
-                    Some(missed) => self.would_run(id, step, missed, before),
+                    Some(missed) => self.would_run(id, step, &missed, before),
                 }
             };
         }
@@ -68,13 +68,13 @@ impl Steps<'_> {
     }
 
     /// A step that misses for a reason of its own.
-    fn would_run(&self, id: NodeId, step: &Step, missed: Missed, before: Known) -> Known {
+    fn would_run(&self, id: NodeId, step: &Step, missed: &Missed, before: Known) -> Known {
         let ran = Ending {
             duration: missed.reason.previous.map_or_else(|| self.last_time(step), |previous| previous.duration),
-            ..Ending::of_miss(&missed)
+            ..Ending::of_miss(missed)
         };
         let exact = match &step.kind {
-            StepKind::Copy(copy) => self.planned_copy(step, copy, &missed).map(|layer| (layer, before)),
+            StepKind::Copy(copy) => self.planned_copy(step, copy, missed).map(|layer| (layer, before)),
             StepKind::Workdir(_) | StepKind::Base(_) | StepKind::Source(_) => None,
             StepKind::Run(_) => None,
         };

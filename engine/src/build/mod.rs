@@ -158,6 +158,7 @@ pub fn plan(
         return plan(&Request { store: empty.path().to_path_buf(), ..request.clone() }, changed, sink, cancel);
     }
     let started = Instant::now();
+    let request = &*arguments::applied(request)?;
     let store = Store::open_frozen(&request.store).map_err(store_failed)?;
     let secrets = |id: &str| sources::secret(request, id);
     let agents = agents::Agents::new(request);
