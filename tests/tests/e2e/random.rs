@@ -57,7 +57,9 @@ impl Random {
             14 => format!("echo {} > {one}", self.below(9)),
             15 => format!("chmod {} {one}", ["600", "644", "755"][self.below(3)]),
             16 => format!("cp {one} {two}"),
-            17 => format!("cp -r {one} {two}"),
+            // To a place of its own: what a copy into itself makes follows from the order of a listing, which a
+            // step that is watched sees sorted.
+            17 => format!("cp -r {one} made"),
             18 => format!("find {one} | sort"),
             19 => format!("grep -r 1 {one} | sort"),
             20 => format!("touch {one}"),
