@@ -68,6 +68,9 @@ const DEPTH_MAX: usize = 64;
 /// With what a step's ending began; `None` where there is nothing to say.
 fn root_of(build: &Build, index: usize, depth: usize) -> Option<CauseRoot> {
     let step = build.steps.get(index).filter(|_| depth < DEPTH_MAX)?;
+    if step.verdict == Verdict::Miss(Miss::Expired) {
+        return Some(CauseRoot::Circumstance(Miss::Expired));
+    }
     if has_own_change(step) {
         return Some(CauseRoot::Step(index));
     }

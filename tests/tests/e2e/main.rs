@@ -7,6 +7,7 @@ mod caching;
 mod docs;
 mod errors;
 mod examples;
+mod explains;
 mod keys;
 mod kills;
 mod manage;
