@@ -157,6 +157,9 @@ mod tests {
             header.set_entry_type(kind);
             header.set_size(0);
             header.set_mode(0o755);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             builder.append_data(&mut header, path, &b""[..]).expect("in memory");
         }
         let layer = Layer::read(&*builder.into_inner().expect("in memory")).expect("valid");

@@ -53,7 +53,9 @@ fn every_path_that_a_page_names_is_there() {
 fn sources(dir: &Path, text: &mut String) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();
-        if path.is_dir() && !path.ends_with("target") {
+        // A link is not followed: the conformance cases hold some that lead in circles.
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_dir && !path.ends_with("target") {
             sources(&path, text);
         } else if path.extension().is_some_and(|end| end == "rs") {
             text.push_str(&fs::read_to_string(&path).unwrap());
