@@ -92,7 +92,15 @@ impl Kiln {
     /// Where the program cannot be built.
     #[expect(clippy::expect_used, reason = "a test without a program has failed")]
     pub fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = Command::new(kiln_program().expect("the program is built"));
+        let program = kiln_program().expect("the program is built");
+        let mut command = match ignores_interrupts() {
+            false => Command::new(program),
+            true => {
+                let mut command = Command::new("env");
+                command.arg("--default-signal=INT,QUIT").arg(program);
+                command
+            }
+        };
         command.args(args).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.dir.path()).env("KILN_STORE", self.store()).env("LC_ALL", "C.UTF-8");
@@ -115,6 +123,14 @@ impl Kiln {
         all.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         Build::of(self.run(all))
     }
+}
+
+/// Whether this process ignores Ctrl-C, as one does that a shell began in the background. kiln would inherit
+/// that, and rightly keep to it; but it is what some tests send.
+fn ignores_interrupts() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+    u64::from_str_radix(ignored.trim(), 16).is_ok_and(|set| set & 0b10 != 0)
 }
 
 /// How a run ended and what it wrote.
