@@ -161,7 +161,9 @@ fn edit_unread(context: &Path, salt: u64) -> Result<()> {
 }
 
 fn twenty_runs(context: &Path, _: u64) -> Result<()> {
-    dockerfile(context, &format!("FROM BASE\nARG SALT\n{}", "RUN true\n".repeat(20)))
+    // Twenty commands, not one twenty times: the second of the same kind would be found by what the first read.
+    let commands: String = (1..=20).map(|number| format!("RUN true {number}\n")).collect();
+    dockerfile(context, &format!("FROM BASE\nARG SALT\n{commands}"))
 }
 
 fn eight_stages(context: &Path, _: u64) -> Result<()> {
