@@ -98,6 +98,11 @@ impl Tree {
         self.entries.iter().map(|entry| if let Kind::File { size, .. } = entry.kind { size } else { 0 }).sum()
     }
 
+    /// To be called by whatever changes the entries: the digest that was taken is another tree's then.
+    fn forget_id(&mut self) {
+        self.id.take();
+    }
+
     /// The tree's digest: BLAKE3 over the canonical encoding, times left out. See [`codec`].
     pub fn id(&self) -> LayerId {
         *self.id.get_or_init(|| codec::digest(self))

@@ -116,6 +116,23 @@ fn a_file_changes_under_all_its_names() {
     assert_eq!(check(&mut scanned, dir.path(), &[("a/top", Depth::All)]), ["a/top"]);
 }
 
+#[test]
+fn a_digest_that_was_taken_before_a_change_is_not_the_changed_trees() {
+    let (dir, mut scanned) = place();
+    for (path, content) in [("a/g", "other"), ("new", "x"), ("new", "y")] {
+        let before = scanned.tree.id();
+        fs::write(dir.path().join(path), content).unwrap();
+        check(&mut scanned, dir.path(), &[(path, Depth::All)]);
+        assert_ne!(scanned.tree.id(), before, "{path}");
+        assert_eq!(scanned.tree.id(), fresh(dir.path()).tree.id(), "{path}");
+    }
+    let before = scanned.tree.id();
+    fs::remove_dir_all(dir.path().join("a")).unwrap();
+    check(&mut scanned, dir.path(), &[("a", Depth::All)]);
+    assert_ne!(scanned.tree.id(), before);
+    assert_eq!(scanned.tree.id(), fresh(dir.path()).tree.id());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
