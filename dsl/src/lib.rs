@@ -14,6 +14,7 @@ pub mod duration;
 pub mod expand;
 pub mod expose;
 pub mod extended;
+mod fault;
 mod glob;
 mod heredoc;
 pub mod ignore;

@@ -5,15 +5,16 @@
 
 use super::version;
 use crate::diagnostic::Diagnostic;
+use crate::fault::{Fault, Read};
 use crate::span::{Span, Spanned};
 use crate::suggest;
+use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::character::complete::{char, none_of};
 use nom::combinator::{map, value};
 use nom::multi::many0;
 use nom::sequence::{delimited, preceded};
-use nom::{IResult, Parser};
 use std::fmt;
 
 /// Parentheses and `not` inside each other; every one costs call stack.
@@ -150,24 +151,6 @@ impl Condition {
         }
     }
 }
-
-/// What nom passes back: nothing here, try something else; or a diagnostic that ends the reading.
-enum Fault {
-    Elsewhere,
-    Wrong(Box<Diagnostic>),
-}
-
-impl<'a> nom::error::ParseError<&'a str> for Fault {
-    fn from_error_kind(_: &'a str, _: nom::error::ErrorKind) -> Self {
-        Fault::Elsewhere
-    }
-
-    fn append(_: &'a str, _: nom::error::ErrorKind, other: Self) -> Self {
-        other
-    }
-}
-
-type Read<'a, T> = IResult<&'a str, T, Fault>;
 
 fn blanks(text: &str) -> Read<'_, &str> {
     take_while(char::is_whitespace).parse(text)

@@ -7,15 +7,16 @@
 use super::ast::{Expr, Factor, Normaliser, Sign, Term};
 use super::atoms::{self, Arg, OPTIONAL, Shape};
 use crate::diagnostic::Diagnostic;
+use crate::fault::{Fault, Read};
 use crate::span::{Span, Spanned};
 use crate::suggest;
+use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::character::complete::{anychar, char, none_of};
 use nom::combinator::{map, not, opt, peek, recognize, value};
 use nom::multi::fold_many0;
 use nom::sequence::{delimited, pair, preceded, terminated};
-use nom::{IResult, Parser};
 
 /// Parentheses inside each other; more are no slip of the pen, and every one costs call stack.
 const MAX_DEPTH: usize = 64;
@@ -31,24 +32,6 @@ pub struct Parsed {
     /// The number of bytes read, blanks behind it not included.
     pub length: usize,
 }
-
-/// What nom passes back: nothing here, try something else; or a diagnostic that ends the reading.
-enum Fault {
-    Elsewhere,
-    Wrong(Box<Diagnostic>),
-}
-
-impl<'a> nom::error::ParseError<&'a str> for Fault {
-    fn from_error_kind(_: &'a str, _: nom::error::ErrorKind) -> Self {
-        Fault::Elsewhere
-    }
-
-    fn append(_: &'a str, _: nom::error::ErrorKind, other: Self) -> Self {
-        other
-    }
-}
-
-type Read<'a, T> = IResult<&'a str, T, Fault>;
 
 /// Reads the whole of `text`.
 ///
