@@ -6,18 +6,17 @@
 use super::copy_step;
 use super::run_step::{Held, RunError, io_failed};
 use super::steps::Steps;
-use crate::copy::layout::{self, LayoutRequest};
+use crate::copy::layout;
 use crate::copy::select::Matching;
 use crate::copy::write;
 use crate::plan::{Origin, RunMount, RunStep};
 use crate::sandbox;
-use crate::snapshot::Snapshot;
 use crate::store::{Staged, Used};
-use crate::tree::{Kind, Mtime, TreePath};
+use crate::tree::{Kind, TreePath};
 use kiln_dsl::mount::{MountKind, Sharing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -164,21 +163,7 @@ impl Steps<'_> {
         let top = selected.first().filter(|one| one.is_dir).ok_or_else(missing)?;
         let metadata = source.tree.get(&top.real).filter(|entry| matches!(entry.kind, Kind::Dir { .. }));
         let metadata = metadata.map(|entry| (entry.mode, entry.uid, entry.gid));
-        let none = HashSet::new();
-        let request = LayoutRequest {
-            source: &source,
-            selected: &selected,
-            inline: &copy.inline,
-            destination: &copy.destination,
-            owner: None,
-            mode: None,
-            excludes: None,
-            below: &Snapshot::empty(),
-            directories: None,
-            now: Mtime::default(),
-            archives: &none,
-        };
-        let layout = layout::layout(&request)?;
+        let layout = layout::at_root(&source, &selected)?;
         let snapshot = self.origin_snapshot(&copy);
         let open = |path: &TreePath| self.open_source(&copy, &snapshot, path);
         let from = write::Source { inline: &[], open: &open, facts: &source.facts };

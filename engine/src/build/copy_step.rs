@@ -272,19 +272,8 @@ impl Steps<'_> {
         }
         let (below, parent) = (self.below(step, copy), self.snapshot(step.parent));
         let none = HashSet::new();
-        let request = LayoutRequest {
-            source: &source,
-            selected: &prepared.selected,
-            inline: &copy.inline,
-            destination: &copy.destination,
-            owner: prepared.owner,
-            mode: copy.chmod.as_ref(),
-            excludes: prepared.excludes.as_ref(),
-            below: &below,
-            directories: copy.link.then_some(&parent),
-            now: mtime_now(),
-            archives: &none,
-        };
+        let from = (&*source, prepared.selected.as_slice());
+        let request = layout_request(copy, prepared, from, (&below, &parent), &none);
         let tree = layout::layout(&request).ok()?.tree;
         let previous = missed.reason.previous.and_then(|previous| self.store.layer(previous.layer).ok().flatten());
         let dirs = previous.map(|layer| layer.dirs().to_vec()).unwrap_or_default();
@@ -319,19 +308,7 @@ impl Steps<'_> {
         let parent = self.snapshot(step.parent);
         let archives =
             if copy.unpack { self.archives(copy, &source, &selected).map_err(fail)? } else { HashSet::new() };
-        let request = LayoutRequest {
-            source: &source,
-            selected: &selected,
-            inline: &copy.inline,
-            destination: &copy.destination,
-            owner: prepared.owner,
-            mode: copy.chmod.as_ref(),
-            excludes: prepared.excludes.as_ref(),
-            below: &below,
-            directories: copy.link.then_some(&parent),
-            now: mtime_now(),
-            archives: &archives,
-        };
+        let request = layout_request(copy, &prepared, (&source, &selected), (&below, &parent), &archives);
         let layout = layout::layout(&request).map_err(|error| fail(error.into()))?;
         let staged = self.store.stage().map_err(store_failed)?;
         if layout.unpack.is_empty()
@@ -445,6 +422,30 @@ impl Steps<'_> {
         }
         writer.finish()?;
         Ok(Tree::new(entries))
+    }
+}
+
+/// What a COPY writes from `source` and what is selected of it, above a snapshot and on its step's parent; planned
+/// and written by the same, so that a plan foresees the layer that a build makes.
+fn layout_request<'r>(
+    copy: &'r CopyStep,
+    prepared: &'r Prepared,
+    (source, selected): (&'r SourceTree, &'r [Selected]),
+    (below, parent): (&'r Snapshot, &'r Snapshot),
+    archives: &'r HashSet<TreePath>,
+) -> LayoutRequest<'r> {
+    LayoutRequest {
+        source,
+        selected,
+        inline: &copy.inline,
+        destination: &copy.destination,
+        owner: prepared.owner,
+        mode: copy.chmod.as_ref(),
+        excludes: prepared.excludes.as_ref(),
+        below,
+        directories: copy.link.then_some(parent),
+        now: mtime_now(),
+        archives,
     }
 }
 

@@ -11,7 +11,7 @@ use super::steps::Steps;
 use super::traced::Looked;
 use crate::agent::{Loan, SOCKET_NAME};
 use crate::api::{BuildError, Exit, NetworkMode};
-use crate::copy::layout::{self, LayoutRequest};
+use crate::copy::layout;
 use crate::copy::select::Matching;
 use crate::copy::write;
 use crate::event::Stream;
@@ -23,10 +23,10 @@ use crate::sandbox::{
 };
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
 use crate::store::{Layer, Staged, Store, StoreError};
-use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, upper};
+use crate::tree::{Entry, Kind, Tree, TreePath, upper};
 use kiln_dsl::mount::MountKind;
 use kiln_dsl::span::Span;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -529,7 +529,6 @@ impl Steps<'_> {
         let context = self.context(id);
         let source = context.tree(self.store)?;
         let path = mount.mount.source.clone().unwrap_or_else(|| "/".to_owned());
-        let copy = copy_step::mounted(&path, Origin::Context(id), mount.span);
         let selected =
             source.select(std::slice::from_ref(&path), Matching::Patterns).map_err(|_| RunError::MissingSource {
                 path: path.clone(),
@@ -541,21 +540,7 @@ impl Steps<'_> {
         if let Some(tree) = tree {
             self.store.put_tree(tree)?;
         }
-        let none = HashSet::new();
-        let request = LayoutRequest {
-            source: &source,
-            selected: &selected,
-            inline: &copy.inline,
-            destination: &copy.destination,
-            owner: None,
-            mode: None,
-            excludes: None,
-            below: &Snapshot::empty(),
-            directories: None,
-            now: Mtime::default(),
-            archives: &none,
-        };
-        let layout = layout::layout(&request)?;
+        let layout = layout::at_root(&source, &selected)?;
         let layer = self.layer_of(&layout, context)?;
         let name = match is_dir {
             true => PathBuf::new(),

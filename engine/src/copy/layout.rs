@@ -95,6 +95,26 @@ struct Painter<'a> {
     unpack: Vec<(TreePath, TreePath)>,
 }
 
+/// What a mount shows of a selection: the files as they are, at the root of a directory of their own.
+///
+/// # Errors
+/// As [`layout`].
+pub fn at_root(source: &SourceTree, selected: &[Selected]) -> Result<Layout, LayoutError> {
+    layout(&LayoutRequest {
+        source,
+        selected,
+        inline: &[],
+        destination: "/",
+        owner: None,
+        mode: None,
+        excludes: None,
+        below: &Snapshot::empty(),
+        directories: None,
+        now: Mtime::default(),
+        archives: &HashSet::new(),
+    })
+}
+
 /// Lays out the layer.
 pub fn layout(request: &LayoutRequest<'_>) -> Result<Layout, LayoutError> {
     let mut painter = Painter {
