@@ -98,9 +98,11 @@ impl Tree {
         self.entries.iter().map(|entry| if let Kind::File { size, .. } = entry.kind { size } else { 0 }).sum()
     }
 
-    /// To be called by whatever changes the entries: the digest that was taken is another tree's then.
-    fn forget_id(&mut self) {
+    /// The entries, to be changed in their order: the only way to them, because the digest that was taken is
+    /// another tree's then.
+    fn entries_mut(&mut self) -> &mut Vec<Entry> {
         self.id.take();
+        &mut self.entries
     }
 
     /// The tree's digest: BLAKE3 over the canonical encoding, times left out. See [`codec`].

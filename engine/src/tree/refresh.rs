@@ -327,14 +327,12 @@ impl Tree {
     /// The entry at `path`, to be changed but for its path.
     fn get_mut(&mut self, path: &TreePath) -> Option<&mut Entry> {
         let at = self.entries.binary_search_by(|entry| entry.path.cmp(path)).ok()?;
-        self.forget_id();
-        Some(&mut self.entries[at])
+        Some(&mut self.entries_mut()[at])
     }
 
     /// Replaces all that is at and below each path, in one pass.
     fn replace_below(&mut self, replaced: BTreeMap<TreePath, Vec<Entry>>) {
-        self.forget_id();
-        let old = std::mem::take(&mut self.entries);
+        let old = std::mem::take(self.entries_mut());
         let extra: usize = replaced.values().map(Vec::len).sum();
         let mut new = Vec::with_capacity(old.len() + extra);
         let mut replaced = replaced.into_iter().peekable();
@@ -350,15 +348,14 @@ impl Tree {
             }
         }
         new.extend(replaced.flat_map(|(_, entries)| entries));
-        self.entries = new;
+        *self.entries_mut() = new;
     }
 
     /// Adds entries that are not there.
     fn insert(&mut self, entries: Vec<Entry>) {
         for entry in entries {
-            self.forget_id();
             let at = self.entries.partition_point(|other| other.path < entry.path);
-            self.entries.insert(at, entry);
+            self.entries_mut().insert(at, entry);
         }
     }
 }
