@@ -6,6 +6,7 @@
 use crate::extended::branch::Mark;
 use crate::key::{Expr, set::KeySet};
 use crate::span::{Span, Spanned};
+use std::sync::Arc;
 
 /// Text as written: not yet expanded, quotes and escapes still in it.
 pub type Word = Spanned<String>;
@@ -15,8 +16,9 @@ pub type Word = Spanned<String>;
 pub struct Document {
     /// The parser directives at the head of the file.
     pub directives: Directives,
-    /// All instructions, the ones before the first FROM included.
-    pub instructions: Vec<Instruction>,
+    /// All instructions, the ones before the first FROM included. Shared, because the branches of a matrix have most of
+    /// theirs in common.
+    pub instructions: Vec<Arc<Instruction>>,
     /// The keys that have a name, in the order of the file.
     pub keys: Vec<KeyBinding>,
     /// Where alternatives begin and end, in the order of the file.
@@ -105,7 +107,7 @@ pub struct Heredoc {
 /// What an instruction does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// `FROM [--platform=P] IMAGE [AS NAME]`
+    /// `FROM [--platform=P] IMAGE [AS NAME]`, and what the extended language adds to it.
     From(From),
     /// `ARG NAME[=DEFAULT] …`
     Arg(Vec<ArgDecl>),
@@ -152,6 +154,30 @@ pub struct From {
     pub image: Word,
     /// The stage's name as written; names compare without regard to case.
     pub name: Option<Word>,
+    /// `FOR NAME IN VALUE …`, of the extended language: a stage for each combination of their values.
+    pub axes: Vec<Axis>,
+    /// `EXCEPT NAME=VALUE …`, of the extended language: combinations that are left out.
+    pub exceptions: Vec<Exception>,
+    /// The variables of a branch and their values, once the axes are unrolled; none as read.
+    pub bindings: Vec<(String, String)>,
+}
+
+/// `FOR NAME IN VALUE …`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Axis {
+    /// The variable.
+    pub name: Word,
+    /// Its values as written; each may come to several once it is expanded.
+    pub values: Vec<Word>,
+}
+
+/// `EXCEPT NAME=VALUE …`: the branches that have all of these values.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exception {
+    /// Variable and value.
+    pub pairs: Vec<(Word, Word)>,
+    /// From the first pair to the last.
+    pub span: Span,
 }
 
 /// One name of an `ARG`.

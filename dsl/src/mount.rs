@@ -4,6 +4,7 @@
 //! (`required` and `size` need `type` before them). Knows nothing of stages, paths or secrets.
 
 use crate::{csv, size, suggest};
+use std::ops::Range;
 
 /// What is mounted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -218,7 +219,27 @@ fn split(field: &str) -> (String, Option<&str>) {
     }
 }
 
+/// Where the value of `from` stands in `text`, the value of a `--mount`; `None` if it has none, or is quoted.
+pub fn from_range(text: &str) -> Option<Range<usize>> {
+    const KEY: &str = "from=";
+    let begins = |at: &usize| {
+        let is_field = *at == 0 || text.as_bytes()[at - 1] == b',';
+        is_field && text.get(*at..at + KEY.len()).is_some_and(|key| key.eq_ignore_ascii_case(KEY))
+    };
+    let start = (0..text.len()).find(begins)? + KEY.len();
+    let value = &text[start..];
+    let comma = value.find(',').unwrap_or(value.len());
+    // The commas of a branch's name part no fields.
+    let end = match (value.find('['), value.find(']')) {
+        (Some(open), Some(close)) if open < comma && open < close => close + 1,
+        _ => comma,
+    };
+    Some(start..start + end)
+}
+
 fn check_from(key: &str, value: Option<&str>) -> Result<(), MountError> {
+    // The values of a branch's name are known before anything is planned.
+    let value = value.map(|value| value.split('[').next().unwrap_or_default());
     let variable = value.and_then(|value| value.find('$').map(|at| at + 1 != value.len())).unwrap_or(false);
     if key == "from" && variable { Err(MountError::VariableInFrom) } else { Ok(()) }
 }
@@ -329,6 +350,21 @@ fn boolean(text: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_place_of_from_is_found_with_the_commas_of_a_branch() {
+        for (text, expected) in [
+            ("type=bind,from=a,target=/x", Some("a")),
+            ("from=t[1,b],target=/x", Some("t[1,b]")),
+            ("FROM=t[${X}]", Some("t[${X}]")),
+            ("from=,target=/x", Some("")),
+            ("from=a,target=/x[1]", Some("a")),
+            ("type=cache,target=/from=x", None),
+            ("é,from=é", Some("é")),
+        ] {
+            assert_eq!(from_range(text).map(|range| &text[range]), expected, "{text}");
+        }
+    }
 
     fn parse(text: &str) -> Result<Mount, String> {
         Mount::parse(text, &mut |value| Ok(value.replace("$v", "x"))).map_err(|error| error.to_string())

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 fn sound(text: &str) -> Vec<Instruction> {
     let parsed = parser::parse(text);
     assert!(!parsed.has_errors(), "{text}: {:?}", parsed.diagnostics);
-    parsed.document.instructions
+    parsed.document.instructions.iter().map(|one| (**one).clone()).collect()
 }
 
 fn only(text: &str) -> Command {

@@ -30,11 +30,12 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
     let options = plan::Options {
         build_args: request.build_args.clone(),
         build_platform: host.clone(),
+        target: request.target.clone(),
         ..plan::Options::new(platform.clone())
     };
     if !parsed.has_errors() {
         // Checked is what would be built: other branches are for other arguments.
-        match plan::choose(parsed.document.clone(), &options) {
+        match plan::choose(&parsed.document, &options, plan::Unroll::One) {
             Ok(document) => parsed.document = document,
             Err(problems) => parsed.diagnostics.extend(problems),
         }

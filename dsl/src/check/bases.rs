@@ -7,7 +7,8 @@ use super::stages::{self, Stage, Stages};
 use super::{Options, Out, Rule, reference};
 use crate::ast::{Command, Document, Instruction, Word};
 use crate::diagnostic::Diagnostic;
-use crate::expand::{self, Expanded, Variables as _};
+use crate::expand::{self, Expanded, Layered, Variables as _};
+use crate::extended::branch_name::BranchName;
 use crate::platform::Platform;
 use std::collections::HashSet;
 
@@ -50,7 +51,8 @@ pub(super) fn build_arg<'a>(options: &'a Options<'_>, name: &str) -> Option<&'a 
 
 /// The instructions before the first FROM.
 fn head(document: &Document) -> impl Iterator<Item = &Instruction> {
-    document.instructions.iter().take_while(|instruction| !matches!(instruction.command, Command::From(_)))
+    let all = document.instructions.iter().map(std::convert::AsRef::as_ref);
+    all.take_while(|instruction: &&Instruction| !matches!(instruction.command, Command::From(_)))
 }
 
 /// The variables with, or without, what the build gives.
@@ -103,7 +105,12 @@ pub(super) fn failed(word: &Word, error: &expand::ExpandError) -> Diagnostic {
 /// Whether each FROM names an image when the build gives no argument.
 fn default_names(document: &Document, defaults: &Env, escape: char, out: &mut Out) {
     for (from, head, _) in stages::split(document) {
-        let Ok(expanded) = expand::word(&head.image.value, escape, defaults) else { return };
+        let seen = Layered { first: &head.bindings, below: defaults };
+        let Ok(expanded) = expand::word(&head.image.value, escape, &seen) else { return };
+        // A branch of a matrix is a stage, and named as no image is.
+        if BranchName::is_meant(&expanded.value) {
+            continue;
+        }
         if !reference::is_valid(&expanded.value) {
             let message =
                 format!("Default value for ARG {} results in empty or invalid base image name", head.image.value);
@@ -122,7 +129,8 @@ pub(super) fn check<'a>(document: &'a Document, globals: &Globals, options: &Opt
     let escape = document.directives.escape;
     for (from, head, instructions) in stages::split(document) {
         let errors = out.errors.len();
-        let base = match expand::word(&head.image.value, escape, &globals.env) {
+        let seen = Layered { first: &head.bindings, below: &globals.env };
+        let base = match expand::word(&head.image.value, escape, &seen) {
             Ok(expanded) => {
                 undefined(from, &head.image, &expanded, globals, out);
                 expanded.value
@@ -133,7 +141,7 @@ pub(super) fn check<'a>(document: &'a Document, globals: &Globals, options: &Opt
             }
         };
         let platform = head.platform.as_ref().and_then(|word| {
-            let expanded = expand::word(&word.value, escape, &globals.env);
+            let expanded = expand::word(&word.value, escape, &seen);
             let expanded = expanded.map_err(|error| out.errors.push(failed(word, &error))).ok()?;
             undefined(from, word, &expanded, globals, out);
             platform(from, head.name.as_ref(), word, &expanded, globals, out)

@@ -179,7 +179,8 @@ impl Out {
 /// The instruction whose lines hold `span`.
 fn instruction_at(document: &Document, span: Span) -> Option<&Instruction> {
     let after = document.instructions.partition_point(|instruction| instruction.span.start <= span.start);
-    document.instructions.get(after.checked_sub(1)?).filter(|instruction| span.start <= instruction.span.end)
+    let found = document.instructions.get(after.checked_sub(1)?)?;
+    Some(&**found).filter(|instruction| span.start <= instruction.span.end)
 }
 
 impl Parsed {

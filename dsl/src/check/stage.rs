@@ -96,6 +96,10 @@ struct Seen<'a> {
 
 impl Walk<'_> {
     fn stage(&self, stage: &Stage<'_>, mut state: State, out: &mut Out) -> State {
+        for (name, value) in &stage.head.bindings {
+            state.env.set(name, value.as_str());
+            state.args.insert(name.clone());
+        }
         let triggers = std::mem::take(&mut state.triggers);
         let mut seen = Seen::default();
         for trigger in &triggers {

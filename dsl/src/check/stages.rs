@@ -5,6 +5,7 @@
 use crate::ast::{self, Command, Document, Instruction};
 use crate::platform::Platform;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A stage with what its FROM names, expanded.
 pub(super) struct Stage<'a> {
@@ -21,7 +22,7 @@ pub(super) struct Stage<'a> {
     /// `--platform`, expanded.
     pub platform: Option<Platform>,
     /// What follows the FROM.
-    pub instructions: &'a [Instruction],
+    pub instructions: &'a [Arc<Instruction>],
 }
 
 /// All stages of a file, found by name at once: a file may have very many.
@@ -49,14 +50,14 @@ impl<'a> Stages<'a> {
 }
 
 /// The FROMs of a file with what follows each.
-pub(super) fn split(document: &Document) -> impl Iterator<Item = (&Instruction, &ast::From, &[Instruction])> {
+pub(super) fn split(document: &Document) -> impl Iterator<Item = (&Instruction, &ast::From, &[Arc<Instruction>])> {
     let all = &document.instructions;
-    let is_from = |instruction: &Instruction| matches!(instruction.command, Command::From(_));
+    let is_from = |instruction: &Arc<Instruction>| matches!(instruction.command, Command::From(_));
     all.iter().enumerate().filter_map(move |(index, instruction)| {
         let Command::From(head) = &instruction.command else { return None };
         let rest = &all[index + 1..];
         let length = rest.iter().position(is_from).unwrap_or(rest.len());
-        Some((instruction, head, &rest[..length]))
+        Some((&**instruction, head, &rest[..length]))
     })
 }
 

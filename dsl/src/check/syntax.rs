@@ -37,7 +37,8 @@ pub(super) fn check(document: &Document, out: &mut Out) {
                     stage_casing(instruction, name, out);
                     keyword_casing(instruction, from_word, out);
                     let lower = name.value.to_lowercase();
-                    description("FROM", &[&lower], instruction, out);
+                    let stage = lower.split('[').next().unwrap_or_default();
+                    description("FROM", &[stage], instruction, out);
                 }
             }
             Command::Arg(declarations) => {

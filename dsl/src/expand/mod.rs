@@ -33,6 +33,21 @@ impl Variables for BTreeMap<String, String> {
     }
 }
 
+/// Variables that go before those below them.
+pub struct Layered<'a> {
+    /// The names and values that go first.
+    pub first: &'a [(String, String)],
+    /// The others.
+    pub below: &'a dyn Variables,
+}
+
+impl Variables for Layered<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let first = self.first.iter().find(|(other, _)| other == name);
+        first.map(|(_, value)| value.as_str()).or_else(|| self.below.get(name))
+    }
+}
+
 /// No variable at all.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Empty;

@@ -5,6 +5,7 @@
 //! nothing of the plain instructions but their names.
 
 pub mod branch;
+pub mod branch_name;
 pub mod condition;
 mod flags;
 mod key;

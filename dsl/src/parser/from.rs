@@ -3,17 +3,26 @@
 //! Knows nothing of other stages: whether a name is known is the plan's question.
 
 use super::flags::{self, Takes};
-use super::wrong_count;
+use super::{matrix, wrong_count};
 use crate::ast::{ArgDecl, From};
 use crate::diagnostic::Diagnostic;
+use crate::extended::Dialect;
 use crate::keyword::Keyword;
 use crate::raw::Node;
 use crate::span::{Span, Spanned};
 
-/// `FROM [--platform=P] IMAGE [AS NAME]`
-pub(super) fn from(node: &Node, out: &mut Vec<Diagnostic>) -> Option<From> {
+/// `FROM [--platform=P] IMAGE [AS NAME]`, in the extended language with a matrix behind it.
+pub(super) fn from(node: &Node, dialect: Dialect, out: &mut Vec<Diagnostic>) -> Option<From> {
     let flags = flags::read(&node.flags, Keyword::From, &[("platform", Takes::One)], out);
-    let (image, name) = match node.values.as_slice() {
+    let (plain, clauses) = node.values.split_at(matrix::begin(&node.values));
+    if let (Dialect::Dockerfile, Some(first)) = (dialect, clauses.first()) {
+        let word = first.value.to_ascii_uppercase();
+        let message = format!("{word} changes the image, and Docker cannot read it");
+        out.push(Diagnostic::error("NeedsKilnFile", first.span, message).with_help("call the file *.kiln"));
+        return None;
+    }
+    let matrix = matrix::read(clauses, out);
+    let (image, name) = match plain {
         [image] => (image, None),
         [image, as_word, name] if as_word.value.eq_ignore_ascii_case("as") => (image, Some((as_word, name))),
         values => {
@@ -35,7 +44,21 @@ pub(super) fn from(node: &Node, out: &mut Vec<Diagnostic>) -> Option<From> {
         out.push(Diagnostic::error("InvalidStageName", name.span, message).with_help(help));
         return None;
     }
-    Some(From { platform: flags?.one("platform"), image: image.clone(), name: name.map(|(_, name)| name.clone()) })
+    let matrix = matrix?;
+    if let (Some(axis), None) = (matrix.axes.first(), name) {
+        let message = "a stage with FOR needs a name, by which its branches are called";
+        let help = format!("write FROM {} AS name FOR {} IN …", image.value, axis.name.value);
+        out.push(Diagnostic::error("InvalidMatrix", axis.name.span, message).with_help(help));
+        return None;
+    }
+    Some(From {
+        platform: flags?.one("platform"),
+        image: image.clone(),
+        name: name.map(|(_, name)| name.clone()),
+        axes: matrix.axes,
+        exceptions: matrix.exceptions,
+        bindings: Vec::new(),
+    })
 }
 
 /// `^[a-z][a-z0-9-_.]*$` once in lower case.

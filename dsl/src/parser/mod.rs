@@ -8,6 +8,7 @@ mod config;
 mod files;
 mod flags;
 mod from;
+mod matrix;
 mod onbuild;
 mod run;
 
@@ -21,6 +22,7 @@ use crate::key::set::Names;
 use crate::keyword::Keyword;
 use crate::raw::{self, Node};
 use crate::suggest;
+use std::sync::Arc;
 
 /// A file as it was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,9 +138,9 @@ pub fn parse_as(text: &str, dialect: Dialect) -> Parsed {
             None => unsure |= suggestion(&node) == Some(Keyword::From.name()),
         }
         let name = node.keyword.value.to_ascii_uppercase();
-        if let Some(mut instruction) = instruction(node, &mut diagnostics) {
+        if let Some(mut instruction) = instruction(node, dialect, &mut diagnostics) {
             instruction.key = key.filter(|key| takes_key(key, &name, &instruction.command, &mut diagnostics));
-            instructions.push(instruction);
+            instructions.push(Arc::new(instruction));
         }
     }
     let (keys, marks) = extensions.finish(read.trailing, instructions.len(), &mut diagnostics);
@@ -254,7 +256,7 @@ pub fn parse_trigger(text: &str) -> Result<Instruction, Vec<Diagnostic>> {
     let mut diagnostics = read.diagnostics;
     let mut found: Vec<Instruction> = Vec::new();
     for node in read.nodes {
-        found.extend(instruction(node, &mut diagnostics));
+        found.extend(instruction(node, Dialect::Dockerfile, &mut diagnostics));
     }
     diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
     match (found.pop(), found.is_empty(), diagnostics.is_empty()) {
@@ -277,7 +279,7 @@ fn takes_key(key: &KeyFlag, name: &str, command: &Command, out: &mut Vec<Diagnos
 }
 
 /// The typed form of a node; `None` if it is wrong, which is then among the diagnostics.
-fn instruction(mut node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruction> {
+fn instruction(mut node: Node, dialect: Dialect, diagnostics: &mut Vec<Diagnostic>) -> Option<Instruction> {
     let Some(kind) = node.kind else {
         let name = &node.keyword.value;
         let error = Diagnostic::error("UnknownInstruction", node.keyword.span, format!("unknown instruction: {name}"));
@@ -311,7 +313,7 @@ fn instruction(mut node: Node, diagnostics: &mut Vec<Diagnostic>) -> Option<Inst
     }
     let mut heredocs = chomped(std::mem::take(&mut node.heredocs));
     let command = match kind {
-        Keyword::From => from::from(&node, diagnostics).map(Command::From),
+        Keyword::From => from::from(&node, dialect, diagnostics).map(Command::From),
         Keyword::Arg => from::arg(&node, diagnostics).map(Command::Arg),
         Keyword::Env => config::assignments(&node, kind, diagnostics).map(Command::Env),
         Keyword::Label => config::assignments(&node, kind, diagnostics).map(Command::Label),

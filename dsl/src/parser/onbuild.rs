@@ -6,6 +6,7 @@
 use super::{config, flags};
 use crate::ast::OnBuild;
 use crate::diagnostic::Diagnostic;
+use crate::extended::Dialect;
 use crate::keyword::Keyword;
 use crate::raw::Node;
 
@@ -38,7 +39,7 @@ pub(super) fn onbuild(node: &mut Node, out: &mut Vec<Diagnostic>) -> Option<OnBu
     trigger.heredocs.clone_from(&node.heredocs);
     (trigger.first_line, trigger.last_line) = (node.first_line, node.last_line);
     trigger.span.end = node.span.end;
-    let instruction = Box::new(super::instruction(*trigger, out)?);
+    let instruction = Box::new(super::instruction(*trigger, Dialect::Dockerfile, out)?);
     Some(OnBuild { text, instruction })
 }
 

@@ -43,8 +43,10 @@ use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
 use crate::tree::TreePath;
 pub(crate) use context::BuildContext;
+use kiln_dsl::ast::Document;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::extended::Dialect;
+use kiln_dsl::parser::Parsed;
 use kiln_dsl::platform::Platform;
 use kiln_dsl::span::Span;
 use std::path::{Path, PathBuf};
@@ -94,11 +96,11 @@ pub(crate) fn build_in(
     let gathered = gather::gather(request, store, &fetcher, &shop.memory)?;
     let gather::Gathered { file, path, contexts, main, named, project } = gathered;
     let options = options(request, main, named)?;
-    let parsed = read_document(&path, &file, &options)?;
+    let (parsed, document) = read_document(&path, &file, &options)?;
     let bases = bases::Bases::new(request, store, sink, &file);
-    let (plan, images) = make_plan(&parsed.document, &options, &bases, &file, sink)?;
+    let (plan, images) = make_plan(&document, &options, &bases, &file, sink)?;
     binfmt::check(&plan, &file)?;
-    for message in arguments::notes(request, &parsed.document, &plan) {
+    for message in arguments::notes(request, &document, &plan) {
         sink.emit(Event::Warning { message });
     }
     let local = contexts.first().filter(|_| options.main == plan::ContextBase::Local(plan::ContextId(0)));
@@ -166,9 +168,9 @@ pub fn plan(
     let gathered = gather::gather(request, &store, &fetcher, &Memory::default())?;
     let gather::Gathered { file, path, mut contexts, main, named, project } = gathered;
     let options = options(request, main, named)?;
-    let parsed = read_document(&path, &file, &options)?;
+    let (_, document) = read_document(&path, &file, &options)?;
     let bases = bases::Bases::new(request, &store, sink, &file);
-    let (plan, _) = make_plan(&parsed.document, &options, &bases, &file, sink)?;
+    let (plan, _) = make_plan(&document, &options, &bases, &file, sink)?;
     let root = match &request.context {
         crate::api::Context::Directory(root) => root.as_path(),
         _ => Path::new("/"),
@@ -227,12 +229,9 @@ impl Sink for Silent {
     fn emit(&self, _: Event) {}
 }
 
-/// What the Dockerfile says, its alternatives decided.
-pub(crate) fn read_document(
-    path: &Path,
-    file: &File,
-    options: &Options,
-) -> Result<kiln_dsl::parser::Parsed, BuildError> {
+/// What the Dockerfile says, its alternatives decided: as the checks see it, with one branch of each matrix, and as it is
+/// planned, with all of them.
+pub(crate) fn read_document(path: &Path, file: &File, options: &Options) -> Result<(Parsed, Document), BuildError> {
     let failed = |diagnostics| {
         let File { name, text } = file.clone();
         Err(BuildError::Diagnostics { file: name, text, diagnostics })
@@ -241,11 +240,14 @@ pub(crate) fn read_document(
     if parsed.has_errors() {
         return failed(parsed.diagnostics);
     }
-    match plan::choose(parsed.document, options) {
-        Ok(document) => parsed.document = document,
-        Err(problems) => return failed([parsed.diagnostics, problems].concat()),
+    let chosen = |unroll| plan::choose(&parsed.document, options, unroll);
+    match chosen(plan::Unroll::All).and_then(|document| Ok((document, chosen(plan::Unroll::One)?))) {
+        Ok((document, checked)) => {
+            parsed.document = checked;
+            Ok((parsed, document))
+        }
+        Err(problems) => failed([parsed.diagnostics, problems].concat()),
     }
-    Ok(parsed)
 }
 
 /// Runs the steps, and makes the image of them.
@@ -362,7 +364,7 @@ fn options(
 
 /// Plans, fetching what is known of images until nothing is missing.
 fn make_plan(
-    document: &kiln_dsl::ast::Document,
+    document: &Document,
     options: &Options,
     bases: &bases::Bases<'_>,
     file: &File,
@@ -397,7 +399,7 @@ fn make_plan(
 
 /// Says what the build checks find in the stages that are built; an error where the file allows no finding.
 fn tell_findings(
-    parsed: &kiln_dsl::parser::Parsed,
+    parsed: &Parsed,
     options: &Options,
     images: &Images,
     context: Option<&BuildContext>,

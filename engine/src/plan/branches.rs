@@ -1,18 +1,33 @@
-//! Which instructions a build has: the alternatives of IF, decided by build arguments and the platform.
+//! Which instructions a build has: the alternatives of IF, decided by build arguments and the platform, and the branches
+//! of FOR, each with its own instructions.
 //!
-//! Pure, and before everything else: the checks and the plan see a document without alternatives. A condition sees the
-//! platform arguments and the ARGs that stand above it, before the first FROM.
+//! Pure, and before everything else: the checks and the plan see a document without alternatives, in which each branch is
+//! a stage. A condition sees the platform arguments, the ARGs that stand above it, before the first FROM, and the
+//! variables of the branch that it stands in.
 
 use super::Options;
+use super::matrix::{Branch, Matrices};
 use super::scope::Scope;
 use super::stages::{platform_args, word};
-use kiln_dsl::ast::{Command, Document, Instruction};
+use kiln_dsl::ast::{Command, Document, From, Instruction};
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::expand::Variables as _;
 use kiln_dsl::extended::branch::MarkKind;
 use kiln_dsl::extended::condition::{Condition, unknown_name};
+use std::sync::Arc;
+
+/// Which branches a document is to have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unroll {
+    /// All of them.
+    All,
+    /// One of each matrix, the target's where it names one: what the build checks look at, because what is wrong in one
+    /// branch is wrong in the others.
+    One,
+}
 
 /// One IF while its lines are walked.
+#[derive(Clone, PartialEq)]
 struct Frame {
     /// Whether the instructions around it are taken.
     is_reached: bool,
@@ -22,50 +37,65 @@ struct Frame {
     is_taken: bool,
 }
 
-/// The document without alternatives.
+/// The document without alternatives, its matrices unrolled.
 ///
 /// # Errors
-/// What is wrong with the conditions, or that nothing is left to build.
-pub fn choose(document: Document, options: &Options) -> Result<Document, Vec<Diagnostic>> {
-    let Some(span) = document.marks.first().map(|mark| mark.span) else { return Ok(document) };
-    let mut walk = Walk::new(document.directives.escape, options);
-    let mut marks = document.marks.iter().peekable();
-    for (at, instruction) in document.instructions.into_iter().enumerate() {
-        while let Some(mark) = marks.next_if(|mark| mark.at <= at) {
-            walk.mark(&mark.kind);
-        }
-        walk.instruction(instruction);
+/// What is wrong with the conditions and the matrices, or that nothing is left to build.
+pub fn choose(document: &Document, options: &Options, unroll: Unroll) -> Result<Document, Vec<Diagnostic>> {
+    let is_matrix = |one: &Arc<Instruction>| matches!(&one.command, Command::From(from) if !from.axes.is_empty());
+    let has_references = |one: &Arc<Instruction>| Matrices::reads_branch(one);
+    if document.marks.is_empty() && !document.instructions.iter().any(|one| is_matrix(one) || has_references(one)) {
+        return Ok(document.clone());
     }
-    if !walk.is_in_stage && walk.problems.is_empty() {
+    let mut walk = Walk::new(document, options, unroll);
+    walk.run(false);
+    if let (Some(mark), false, true) = (document.marks.first(), walk.is_in_stage, walk.problems.is_empty()) {
         let message = "no branch that is taken has a FROM, so there is nothing to build";
-        walk.problems.push(Diagnostic::error("NoStages", span, message));
+        walk.problems.push(Diagnostic::error("NoStages", mark.span, message));
     }
     match walk.problems.iter().any(|one| one.severity == Severity::Error) {
         true => Err(walk.problems),
-        false => Ok(Document { instructions: walk.taken, marks: Vec::new(), ..document }),
+        false => Ok(Document { instructions: walk.taken, marks: Vec::new(), ..document.clone() }),
     }
 }
 
-struct Walk<'a> {
-    options: &'a Options,
-    escape: char,
+/// Where the walk is.
+#[derive(Clone, PartialEq)]
+struct Cursor {
+    /// The next instruction.
+    at: usize,
+    /// The next mark.
+    mark: usize,
     frames: Vec<Frame>,
+}
+
+struct Walk<'a> {
+    document: &'a Document,
+    options: &'a Options,
+    unroll: Unroll,
+    cursor: Cursor,
     scope: Scope,
     /// The arguments that there are, values or not.
     declared: Vec<String>,
+    /// The variables of the branch that is walked through.
+    bindings: Vec<(String, String)>,
+    matrices: Matrices,
     is_in_stage: bool,
-    taken: Vec<Instruction>,
+    taken: Vec<Arc<Instruction>>,
     problems: Vec<Diagnostic>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(escape: char, options: &'a Options) -> Self {
+    fn new(document: &'a Document, options: &'a Options, unroll: Unroll) -> Self {
         let mut walk = Walk {
+            document,
             options,
-            escape,
-            frames: Vec::new(),
+            unroll,
+            cursor: Cursor { at: 0, mark: 0, frames: Vec::new() },
             scope: Scope::default(),
             declared: Vec::new(),
+            bindings: Vec::new(),
+            matrices: Matrices::default(),
             is_in_stage: false,
             taken: Vec::new(),
             problems: Vec::new(),
@@ -78,8 +108,32 @@ impl<'a> Walk<'a> {
         walk
     }
 
+    /// Takes what is to be taken from here to the end, or to the next FROM that is.
+    fn run(&mut self, is_branch: bool) {
+        let document = self.document;
+        loop {
+            while let Some(mark) = document.marks.get(self.cursor.mark).filter(|mark| mark.at <= self.cursor.at) {
+                self.cursor.mark += 1;
+                self.mark(&mark.kind);
+            }
+            let Some(instruction) = document.instructions.get(self.cursor.at) else { return };
+            if self.is_taken() {
+                match &instruction.command {
+                    Command::From(_) if is_branch => return,
+                    Command::From(from) => {
+                        self.cursor.at += 1;
+                        self.from(instruction, from);
+                        continue;
+                    }
+                    _ => self.instruction(instruction),
+                }
+            }
+            self.cursor.at += 1;
+        }
+    }
+
     fn is_taken(&self) -> bool {
-        self.frames.last().is_none_or(|frame| frame.is_reached && frame.is_taken)
+        self.cursor.frames.last().is_none_or(|frame| frame.is_reached && frame.is_taken)
     }
 
     fn mark(&mut self, kind: &MarkKind) {
@@ -87,24 +141,24 @@ impl<'a> Walk<'a> {
             MarkKind::If(condition) => {
                 let is_reached = self.is_taken();
                 let is_taken = self.decide(condition, is_reached);
-                self.frames.push(Frame { is_reached, was_taken: is_taken, is_taken });
+                self.cursor.frames.push(Frame { is_reached, was_taken: is_taken, is_taken });
             }
             MarkKind::ElseIf(condition) => {
-                let asks = self.frames.last().is_some_and(|frame| frame.is_reached && !frame.was_taken);
+                let asks = self.cursor.frames.last().is_some_and(|frame| frame.is_reached && !frame.was_taken);
                 let is_taken = self.decide(condition, asks);
-                if let Some(frame) = self.frames.last_mut() {
+                if let Some(frame) = self.cursor.frames.last_mut() {
                     frame.is_taken = is_taken;
                     frame.was_taken |= is_taken;
                 }
             }
             MarkKind::Else => {
-                if let Some(frame) = self.frames.last_mut() {
+                if let Some(frame) = self.cursor.frames.last_mut() {
                     frame.is_taken = !frame.was_taken;
                     frame.was_taken = true;
                 }
             }
             MarkKind::End => {
-                self.frames.pop();
+                self.cursor.frames.pop();
             }
         }
     }
@@ -115,30 +169,67 @@ impl<'a> Walk<'a> {
         if !asks {
             return false;
         }
-        let get = |name: &str| self.declared.iter().any(|other| other == name).then(|| self.scope.get(name));
+        let get = |name: &str| {
+            if let Some((_, value)) = self.bindings.iter().find(|(other, _)| other == name) {
+                return Some(Some(value.as_str()));
+            }
+            self.declared.iter().any(|other| other == name).then(|| self.scope.get(name))
+        };
         match condition.holds(&get) {
             Ok(holds) => holds,
             Err(unknown) => {
-                let finding = unknown_name(&unknown, self.declared.iter().map(String::as_str));
-                self.problems.push(finding);
+                let known = self.declared.iter().chain(self.bindings.iter().map(|(name, _)| name));
+                let finding = unknown_name(&unknown, known.map(String::as_str));
+                if !self.problems.contains(&finding) {
+                    self.problems.push(finding);
+                }
                 false
             }
         }
     }
 
-    fn instruction(&mut self, instruction: Instruction) {
-        if !self.is_taken() {
+    /// Takes a FROM that is reached: a stage, or all branches of one with what follows in each.
+    fn from(&mut self, instruction: &Arc<Instruction>, from: &From) {
+        self.is_in_stage = true;
+        let escape = self.document.directives.escape;
+        if from.axes.is_empty() {
+            let taken = self.matrices.from(instruction, from, &[], escape, &self.scope, &mut self.problems);
+            self.taken.push(taken);
             return;
         }
+        let branches = self.matrices.add(from, escape, &self.scope, self.options, self.unroll, &mut self.problems);
+        let start = self.cursor.clone();
+        let mut end: Option<Cursor> = None;
+        for Branch { bindings, .. } in branches {
+            self.cursor = start.clone();
+            let taken = self.matrices.from(instruction, from, &bindings, escape, &self.scope, &mut self.problems);
+            self.taken.push(taken);
+            self.bindings = bindings;
+            self.run(true);
+            match &end {
+                None => end = Some(self.cursor.clone()),
+                Some(end) if *end == self.cursor => {}
+                Some(_) => {
+                    let message = "the branches of this stage do not end at the same FROM";
+                    let help = "an IF with a FROM in it cannot ask for a variable of FOR";
+                    self.problems.push(Diagnostic::error("InvalidMatrix", instruction.span, message).with_help(help));
+                    break;
+                }
+            }
+        }
+        self.bindings.clear();
+    }
+
+    fn instruction(&mut self, instruction: &Arc<Instruction>) {
+        let escape = self.document.directives.escape;
         match &instruction.command {
-            Command::From(_) => self.is_in_stage = true,
             Command::Arg(declarations) if !self.is_in_stage => {
                 for declaration in declarations {
                     let name = &declaration.name.value;
                     let value = match (self.options.build_arg(name), &declaration.default) {
                         (Some(given), _) => Some(given.to_owned()),
                         (None, Some(default)) => {
-                            word(&default.value, default.span, self.escape, &self.scope, &mut self.problems)
+                            word(&default.value, default.span, escape, &self.scope, &mut self.problems)
                         }
                         (None, None) => None,
                     };
@@ -148,9 +239,14 @@ impl<'a> Walk<'a> {
                     self.declared.push(name.clone());
                 }
             }
+            _ if self.matrices.concerns(instruction) => {
+                let (bindings, scope) = (&self.bindings, &self.scope);
+                self.taken.extend(self.matrices.resolved(instruction, bindings, escape, scope, &mut self.problems));
+                return;
+            }
             _ => {}
         }
-        self.taken.push(instruction);
+        self.taken.push(Arc::clone(instruction));
     }
 }
 
@@ -166,7 +262,7 @@ mod tests {
         assert!(!parsed.has_errors(), "{text}: {:?}", parsed.diagnostics);
         let mut options = Options::new(kiln_dsl::platform::Platform::host());
         options.build_args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        match choose(parsed.document, &options) {
+        match choose(&parsed.document, &options, Unroll::All) {
             Ok(document) => Ok(document.instructions.iter().map(|one| one.original.clone()).collect()),
             Err(problems) => Err(problems.into_iter().map(|one| one.message).collect::<Vec<_>>().join("; ")),
         }

@@ -67,6 +67,19 @@ impl Planner<'_> {
         self.show(state, stage, text, line, instruction.span, node);
     }
 
+    /// Gives a branch its variables, as an ARG right behind its FROM would whose values no build changes.
+    pub(super) fn bind(&mut self, bindings: &[(String, String)], stage: &StageText<'_>, state: &mut StageState) {
+        for (name, value) in bindings {
+            state.scope.set(name, value.clone());
+            state.args.push((name.clone(), Some(value.clone())));
+        }
+        let pairs: Vec<_> = bindings.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+        let text = history::arg(&pairs);
+        state.commit(text.clone(), None);
+        self.line = stage.from.first_line;
+        self.show(state, stage, text, stage.from.first_line, stage.from.span, None);
+    }
+
     /// Expands a word; what is wrong is noted, and stands for itself unexpanded.
     fn word(&mut self, word: &Word, state: &StageState) -> String {
         stages::word(&word.value, word.span, self.escape, &state.scope, &mut self.problems)

@@ -8,13 +8,14 @@ mod branches;
 mod contexts;
 mod instruction;
 mod key;
+mod matrix;
 mod scope;
 mod sources;
 mod stages;
 mod state;
 pub mod step;
 
-pub use branches::choose;
+pub use branches::{Unroll, choose};
 pub use contexts::{ContextBase, context_key};
 pub use step::{
     Base, ContextId, CopyStep, Origin, Plan, RunMount, RunStep, Shown, SourceStep, Step, StepKind, Target, WorkdirStep,
@@ -262,10 +263,14 @@ impl Planner<'_> {
         let replaced = self.replacement(stage).is_some();
         let triggers = self.triggers(stage, &mut state);
         let instructions = if replaced { &[] } else { stage.instructions };
-        let total = 1 + triggers.len() + instructions.len();
+        let bindings = if replaced { &[][..] } else { stage.bindings };
+        let total = 1 + usize::from(!bindings.is_empty()) + triggers.len() + instructions.len();
         let label = if self.stages.len() == 1 && stage.name.is_none() { String::new() } else { stage.label() + " " };
         state.prefix = (label, total);
         self.show_from(stage, &mut state);
+        if !bindings.is_empty() {
+            self.bind(bindings, stage, &mut state);
+        }
         for trigger in &triggers {
             self.instruction(trigger, stage, &mut state, true);
         }

@@ -6,9 +6,10 @@ use super::Options;
 use super::scope::Scope;
 use kiln_dsl::ast::{Command, Document, From, Instruction};
 use kiln_dsl::diagnostic::Diagnostic;
-use kiln_dsl::expand::{self, Variables};
+use kiln_dsl::expand::{self, Layered, Variables};
 use kiln_dsl::platform::Platform;
 use kiln_dsl::span::Span;
+use std::sync::Arc;
 
 /// One stage as it stands in the file.
 pub struct StageText<'a> {
@@ -22,8 +23,10 @@ pub struct StageText<'a> {
     pub base: String,
     /// Its platform, if the FROM says one.
     pub platform: Option<Platform>,
+    /// The variables of a branch, seen as ARGs right behind the FROM.
+    pub bindings: &'a [(String, String)],
     /// What follows the FROM.
-    pub instructions: &'a [Instruction],
+    pub instructions: &'a [Arc<Instruction>],
 }
 
 impl StageText<'_> {
@@ -115,6 +118,7 @@ pub fn split<'a>(document: &'a Document, globals: &Scope, problems: &mut Vec<Dia
             from: instruction,
             base,
             platform,
+            bindings: &from.bindings,
             instructions: &document.instructions[start + 1..end],
         });
     }
@@ -127,6 +131,7 @@ fn expand_from(
     globals: &Scope,
     problems: &mut Vec<Diagnostic>,
 ) -> (String, Option<Platform>) {
+    let globals = &Layered { first: &from.bindings, below: globals };
     let base = word(&from.image.value, from.image.span, escape, globals, problems).unwrap_or_default();
     if base.is_empty() && problems.is_empty() {
         let message = format!("base name ({}) is empty once its variables are expanded", from.image.value);

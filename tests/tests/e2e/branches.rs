@@ -26,3 +26,22 @@ fn a_condition_that_cannot_be_decided_is_told_with_its_place() {
     assert_eq!(ran.code, Some(1));
     insta::assert_snapshot!(ran.stderr.replace(project.path().to_str().unwrap(), "PROJECT"));
 }
+
+const MATRIX: &str = "FROM kiln/host AS test FOR PY IN 3.11 3.12 FOR OS IN a b EXCEPT PY=3.11 OS=a\n\
+RUN mkdir /out && echo $PY $OS > /out/result\nFROM scratch\nCOPY --from=test[*] /out /results/{PY}-{OS}/\n";
+
+#[test]
+fn the_branches_of_a_matrix_are_built_and_their_results_are_gathered() {
+    let (kiln, project) = (Kiln::new(), Project::new(&[("build.kiln", MATRIX)]));
+    let output = format!("--output=type=local,dest={}", project.at("dist").display());
+    let build = kiln.build([output.as_ref(), project.path().as_os_str()]).ok();
+    assert_eq!(build.ran_steps().len(), 6);
+    let read = |name: &str| std::fs::read_to_string(project.at(&format!("dist/results/{name}/result"))).ok();
+    let found = ["3.11-a", "3.11-b", "3.12-a", "3.12-b"].map(read);
+    let line = |text: &str| Some(format!("{text}\n"));
+    assert_eq!(found, [None, line("3.11 b"), line("3.12 a"), line("3.12 b")]);
+    // One branch alone runs what is its own, and hits here.
+    let one = kiln.build(["--target".as_ref(), "TEST[3.12,B]".as_ref(), project.path().as_os_str()]).ok();
+    assert_eq!(one.instructions()[1], "ARG PY=3.12 OS=b");
+    assert_eq!(one.ran_steps(), Vec::<String>::new());
+}
