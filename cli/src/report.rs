@@ -150,6 +150,8 @@ fn draw(shown: &Shown<'_>, look: Look) -> String {
     let styles = if look.colour { ThemeStyles::ansi() } else { ThemeStyles::none() };
     let handler = GraphicalReportHandler::new_themed(GraphicalTheme { characters, styles })
         .with_width(look.width)
+        // Digests and paths are there to be copied.
+        .with_break_words(false)
         .with_context_lines(1)
         .with_links(false);
     let mut out = String::new();

@@ -4,6 +4,7 @@
 //! never are, and what is asked of a repository stands behind `#` or, by name, behind `?`. Fetches nothing.
 
 use crate::suggest;
+use std::borrow::Cow;
 
 /// What a text names beyond the host.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -176,6 +177,15 @@ pub fn redact(text: &str) -> String {
         Some((_, host)) => format!("{scheme}://xxxxx:xxxxx@{host}{}", &rest[end..]),
         None => text.to_owned(),
     }
+}
+
+/// [`redact`] for every URL in a text of several words, quoted or not.
+pub fn redact_all(text: &str) -> Cow<'_, str> {
+    if !text.contains("://") {
+        return Cow::Borrowed(text);
+    }
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',');
+    Cow::Owned(text.split_inclusive(is_end).map(redact).collect())
 }
 
 fn authority_of(url: &str) -> &str {
@@ -389,5 +399,9 @@ mod tests {
         assert_eq!(redact("https://host/a@b"), "https://host/a@b");
         assert_eq!(redact("ssh://git@host/x"), "ssh://git@host/x");
         assert_eq!(redact("src/u:p@x"), "src/u:p@x");
+        let text = "ADD [\"https://u:p@host/a\",'ftp://t@host'] \\\n  http://u:p@[::1]:8/x \"/y@z\"";
+        let shown =
+            "ADD [\"https://xxxxx:xxxxx@host/a\",'ftp://xxxxx:xxxxx@host'] \\\n  http://xxxxx:xxxxx@[::1]:8/x \"/y@z\"";
+        assert_eq!(redact_all(text), shown);
     }
 }

@@ -5,6 +5,7 @@
 pub mod conformance;
 pub mod program;
 pub mod project;
+pub mod server;
 pub mod skip;
 
 pub use program::{Build, Kiln, Ran, kiln_program};

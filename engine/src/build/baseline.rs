@@ -59,7 +59,8 @@ impl Baseline {
         let item = |stage, text| Item { stage, text };
         let old: Vec<Item<'_>> =
             build.iter().flat_map(|build| &build.steps).map(|step| item(&step.stage, &step.written)).collect();
-        let new: Vec<Item<'_>> = plan.shown.iter().map(|shown| item(&shown.stage, written(shown, file))).collect();
+        let texts: Vec<_> = plan.shown.iter().map(|shown| written(shown, file)).collect();
+        let new: Vec<Item<'_>> = plan.shown.iter().zip(&texts).map(|(shown, text)| item(&shown.stage, text)).collect();
         let alignment = align::align(&old, &new);
         Baseline { stored, chosen, build, alignment, keys: OnceLock::new(), by_key: OnceLock::new() }
     }

@@ -10,6 +10,8 @@ use crate::explain::{BuildStep, Hit, Verdict, Why};
 use crate::key::Key;
 use crate::plan::{Plan, Shown, StepKind};
 use crate::store::builds::Keys;
+use kiln_dsl::remote::redact_all;
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 
 /// How an instruction ended.
@@ -130,7 +132,7 @@ impl<'a> Book<'a> {
                 name: shown.name.clone(),
                 stage: shown.stage.clone(),
                 instruction: shown.instruction.clone(),
-                written: written(shown, self.file).to_owned(),
+                written: written(shown, self.file).into_owned(),
                 line: shown.line,
                 inputs,
                 verdict: ending.verdict,
@@ -146,12 +148,17 @@ impl<'a> Book<'a> {
     }
 }
 
-/// An instruction as it is written; a trigger of a base image is written in none of our files.
-pub(crate) fn written<'t>(shown: &'t Shown, file: &'t File) -> &'t str {
+/// An instruction as it is written, without the credentials of the addresses that ADD fetches from; a trigger of a base
+/// image is written in none of our files.
+pub(crate) fn written<'t>(shown: &'t Shown, file: &'t File) -> Cow<'t, str> {
     let span = shown.span.start as usize..shown.span.end as usize;
-    match shown.line {
+    let text = match shown.line {
         0 => &shown.instruction,
         _ => file.text.get(span).map_or(shown.instruction.as_str(), str::trim),
+    };
+    match shown.instruction.starts_with("RUN") {
+        true => Cow::Borrowed(text),
+        false => redact_all(text),
     }
 }
 

@@ -152,7 +152,13 @@ impl Planner<'_> {
     }
 
     /// The step that gives a context's files, once for each context.
-    fn context_node(&mut self, base: &ContextBase, text: &str, stage: &StageText<'_>, span: Span) -> Option<NodeId> {
+    pub(super) fn context_node(
+        &mut self,
+        base: &ContextBase,
+        text: &str,
+        stage: &StageText<'_>,
+        span: Span,
+    ) -> Option<NodeId> {
         if let Some((_, node)) = self.fetched.iter().find(|(known, _)| known == base) {
             return Some(*node);
         }

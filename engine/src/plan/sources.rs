@@ -3,10 +3,10 @@
 //! Each source is a step of its own that lays its files over those of the one before; a last COPY takes the stack, so
 //! that what was fetched decides its key. Files of the context beside them are gathered first. Pure.
 
-use super::Planner;
 use super::instruction::Parts;
 use super::stages::StageText;
 use super::step::{CopyStep, Origin, SourceStep, StepKind};
+use super::{ContextBase, Planner};
 use crate::copy::select::Matching;
 use crate::graph::NodeId;
 use crate::source::{Checksum, GitSource, HttpSource, Shape, Source};
@@ -144,8 +144,14 @@ impl Planner<'_> {
             node = Some(self.helper(StepKind::Copy(Box::new(copy)), None, inputs, text, stage, span));
         }
         for (source, span) in &sources.remotes {
-            let kind = StepKind::Source(SourceStep::Remote(source.clone()));
-            node = Some(self.helper(kind, node, Vec::new(), source.to_string(), stage, *span));
+            node = match node {
+                // On nothing it is the same step wherever it is read.
+                None => self.context_node(&ContextBase::Remote(source.clone()), "", stage, *span),
+                Some(_) => {
+                    let kind = StepKind::Source(SourceStep::Remote(source.clone()));
+                    Some(self.helper(kind, node, Vec::new(), source.to_string(), stage, *span))
+                }
+            };
         }
         let name = match sources.remotes.as_slice() {
             [(only, _)] if sources.paths.is_empty() => only.to_string(),

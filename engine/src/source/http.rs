@@ -5,6 +5,7 @@
 //! the same gives the same layer. Mode, name and time are those of BuildKit's ADD.
 
 use super::archive::{self, OneFile};
+use super::checksum::{Checksum, Hasher};
 use super::{Fetched, Fetcher, Freshness, SourceError, memo_of};
 use crate::digest::{LayerId, Sha256};
 use crate::image::time::Timestamp;
@@ -39,28 +40,25 @@ pub enum Shape {
 /// The name of a context's file that is no archive, as in BuildKit.
 pub const CONTEXT_FILE: &str = "context";
 
-/// `sha256:…`
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Checksum(Sha256);
-
-impl Checksum {
-    /// Reads `sha256:` and 64 hexadecimal digits; the error says what is wrong, in words.
-    pub fn parse(text: &str) -> Result<Checksum, &'static str> {
-        match text.split_once(':') {
-            Some(("sha256", _)) => Sha256::parse(text).map(Checksum).ok_or("it needs 64 hexadecimal digits"),
-            Some(_) => Err("only sha256 is supported"),
-            None => Err("it has no algorithm: write sha256:…"),
-        }
-    }
-}
-
 /// What is remembered of an address.
 #[derive(Serialize, Deserialize)]
 struct Known {
     etag: Option<String>,
     last_modified: Option<String>,
     content: Sha256,
+    /// What the content was found to be by another algorithm than SHA-256.
+    also: Option<String>,
     layer: LayerId,
+}
+
+impl Known {
+    /// Whether the content is what `wanted` says; `None` where only the bytes could tell.
+    fn is(&self, wanted: &Checksum) -> Option<bool> {
+        match wanted.sha256() {
+            Some(hex) => Some(hex == self.content.to_hex()),
+            None => (self.also.as_ref() == Some(&wanted.to_string())).then_some(true),
+        }
+    }
 }
 
 /// How often one request is tried, and the wait before the second try.
@@ -71,26 +69,31 @@ const FIRST_WAIT: Duration = Duration::from_millis(300);
 const BUFFER_BYTES: usize = 64 << 10;
 
 pub(super) fn fetch(fetcher: &Fetcher<'_>, source: &HttpSource, begun: &dyn Fn()) -> Result<Fetched, SourceError> {
-    let memo = memo_of(&["http", &source.remote.url, &format!("{:?}", source.shape)]);
+    let memo = memo_of(&["http with checksums", &source.remote.url, &format!("{:?}", source.shape)]);
     let known: Option<Known> = fetcher.store.db().memo(&memo)?;
     let known = match known {
         Some(known) => fetcher.store.layer(known.layer)?.map(|layer| (known, layer)),
         None => None,
     };
     let same = |layer| Ok(Fetched { layer, freshness: Freshness::Same });
-    if let (Some((known, layer)), Some(Checksum(wanted))) = (&known, source.checksum)
-        && known.content == wanted
+    if let (Some((known, layer)), Some(wanted)) = (&known, &source.checksum)
+        && known.is(wanted) == Some(true)
     {
         // The content is named: what the server has by now does not matter.
         return same(layer.clone());
     }
     let request = Request::new(fetcher, source)?;
-    let answer = request.send(known.as_ref().map(|(known, _)| known))?;
+    // Where only the bytes can tell whether they are what is wanted, there is no condition.
+    let is_decided = |known: &Known| source.checksum.as_ref().is_none_or(|wanted| known.is(wanted).is_some());
+    let condition = known.as_ref().map(|(known, _)| known).filter(|known| is_decided(known));
+    let answer = request.send(condition)?;
     if answer.status == 304
         && let Some((known, layer)) = known
     {
-        request.check(source, known.content)?;
-        return same(layer);
+        return match &source.checksum {
+            Some(wanted) if known.is(wanted) != Some(true) => Err(request.mismatch(wanted, &known.content)),
+            _ => same(layer),
+        };
     }
     begun();
     let fresh = request.take(source, answer)?;
@@ -166,15 +169,9 @@ impl<'a> Request<'a> {
         unreachable!("the last try returns")
     }
 
-    fn check(&self, source: &HttpSource, actual: Sha256) -> Result<(), SourceError> {
-        match source.checksum {
-            Some(Checksum(expected)) if expected != actual => Err(SourceError::Checksum {
-                url: self.shown.clone(),
-                expected: expected.to_string(),
-                actual: actual.to_string(),
-            }),
-            _ => Ok(()),
-        }
+    fn mismatch(&self, expected: &Checksum, actual: &dyn std::fmt::Display) -> SourceError {
+        let (expected, actual) = (expected.to_string(), actual.to_string());
+        SourceError::Checksum { url: self.shown.clone(), expected, actual }
     }
 
     /// Makes the layer of what is answered.
@@ -188,6 +185,8 @@ impl<'a> Request<'a> {
         };
         let mut file = OneFile::new(store, name)?;
         let mut sha256 = sha2::Sha256::new();
+        let other = source.checksum.as_ref().filter(|wanted| wanted.sha256().is_none());
+        let mut also = other.map(Checksum::hasher);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             self.fetcher.check_cancel()?;
@@ -196,10 +195,20 @@ impl<'a> Request<'a> {
                 break;
             }
             sha256.update(&buffer[..count]);
+            if let Some(also) = &mut also {
+                also.update(&buffer[..count]);
+            }
             file.write(&buffer[..count])?;
         }
         let content = Sha256::from_bytes(sha256.finalize().into());
-        self.check(source, content)?;
+        let also = also.map(Hasher::finish);
+        match (&source.checksum, &also) {
+            (Some(wanted), Some(actual)) if wanted != actual => return Err(self.mismatch(wanted, actual)),
+            (Some(wanted), None) if wanted.sha256() != Some(&content.to_hex()) => {
+                return Err(self.mismatch(wanted, &content));
+            }
+            _ => {}
+        }
         let is_archive = match source.shape {
             Shape::File => false,
             Shape::Context => crate::tree::archive::is_archive(file.reader()?).map_err(|error| self.failed(&error))?,
@@ -213,7 +222,7 @@ impl<'a> Request<'a> {
         };
         // A layer is found again once it is recorded.
         store.flush()?;
-        Ok(Known { etag, last_modified, content, layer: layer.id() })
+        Ok(Known { etag, last_modified, content, also: also.map(|also| also.to_string()), layer: layer.id() })
     }
 }
 
@@ -238,14 +247,5 @@ mod tests {
         for wrong in ["", "yesterday", "Wed, 21 Oct 2015 07:28:00", "Wed, 21 Foo 2015 07:28:00 GMT", "Wed, 21 Oct"] {
             assert_eq!(parse_date(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_checksum_names_its_algorithm() {
-        let text = format!("sha256:{}", "0".repeat(64));
-        assert!(Checksum::parse(&text).is_ok());
-        assert_eq!(Checksum::parse("sha256:abc"), Err("it needs 64 hexadecimal digits"));
-        assert_eq!(Checksum::parse(&format!("sha512:{}", "0".repeat(128))), Err("only sha256 is supported"));
-        assert_eq!(Checksum::parse(&"0".repeat(64)), Err("it has no algorithm: write sha256:…"));
     }
 }

@@ -5,13 +5,15 @@
 //! one `ls-remote`. Knows nothing of plans, steps or contexts.
 
 mod archive;
+mod checksum;
 mod git;
 mod http;
 mod process;
 
 pub use archive::Taken;
+pub use checksum::Checksum;
 pub use git::{GitError, GitSource};
-pub use http::{CONTEXT_FILE, Checksum, HttpSource, Shape};
+pub use http::{CONTEXT_FILE, HttpSource, Shape};
 
 use crate::cancel::Cancel;
 use crate::registry::{Options, OptionsError, Secret, Transport};
