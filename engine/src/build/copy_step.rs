@@ -356,17 +356,27 @@ impl Steps<'_> {
     }
 
     /// The layers that an earlier execution's directory consists of, and the paths that it lacks; `None`
-    /// where everything is better written again.
+    /// where everything is better written again. Of one that consists of many, only the bottom is taken, to which
+    /// the paths are more, but still those that were ever edited, and never all.
     fn delta(&self, tree: &Tree, previous: Option<LayerId>) -> Result<Option<Delta>, crate::store::StoreError> {
         /// So many directories may make one layer: each costs every look-up in an overlay a little.
         const MOST_PARTS: usize = 8;
         let Some(previous) = previous else { return Ok(None) };
-        let parts = self.store.layer_parts(previous)?;
-        if parts.is_empty() || parts.len() >= MOST_PARTS || self.store.layer(previous)?.is_none() {
+        let mut parts = self.store.layer_parts(previous)?;
+        // Asking for the layer pins its parts.
+        if parts.is_empty() || self.store.layer(previous)?.is_none() {
             return Ok(None);
         }
-        let Some(old) = self.store.tree(previous)? else { return Ok(None) };
-        let Some(changed) = write::difference(&old, tree) else { return Ok(None) };
+        let mut base = previous;
+        if parts.len() >= MOST_PARTS {
+            // The bottom is a whole layer, so its directory's name is its own.
+            parts.drain(..parts.len() - 1);
+            base = parts[0];
+        }
+        let Some(old) = self.store.tree(base)? else { return Ok(None) };
+        let difference = write::difference(&old, tree);
+        self.store.supersede(previous);
+        let Some(changed) = difference else { return Ok(None) };
         Ok(Some((parts, changed.into_iter().map(|entry| entry.path.clone()).collect())))
     }
 

@@ -12,7 +12,7 @@ use crate::explain::compare::{self, Stack};
 use crate::explain::diff::sets as sets_name;
 use crate::explain::{Change, Compared, Dragged, FileChange, Miss, Verdict, Why};
 use crate::graph::NodeId;
-use crate::key::{Component, Key};
+use crate::key::{Component, Key, Value};
 use crate::plan::{Origin, Step, StepKind};
 use crate::store::{Record, StoreError};
 
@@ -82,6 +82,13 @@ impl Steps<'_> {
             let listing =
                 |id| input.trees().find(|tree| tree.id() == id).cloned().or_else(|| self.store.tree(id).ok()?);
             let found = compare::compare(&nearest.components, key.components(), &listing);
+            for component in &nearest.components {
+                if let Value::Files { tree, .. } = component.value
+                    && !key.components().contains(component)
+                {
+                    self.store.supersede(tree);
+                }
+            }
             why.changes = found.changes;
             self.name_ignore_file(&mut why.changes);
             why.dragged = self.dragged(step, &why.changes, &found.stacks);

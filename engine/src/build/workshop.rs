@@ -11,6 +11,8 @@ pub(crate) struct Workshop {
     path: PathBuf,
     store: OnceLock<Store>,
     pub memory: Memory,
+    /// Builds follow each other in it.
+    is_lasting: bool,
     /// What the newest plan reads.
     reads: Mutex<Option<Arc<Reads>>>,
 }
@@ -18,7 +20,19 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// One for the store at `path`, which is opened when it is needed.
     pub fn new(path: &Path, memory: Memory) -> Self {
-        Workshop { path: path.to_path_buf(), store: OnceLock::new(), memory, reads: Mutex::new(None) }
+        Workshop {
+            path: path.to_path_buf(),
+            store: OnceLock::new(),
+            memory,
+            is_lasting: false,
+            reads: Mutex::new(None),
+        }
+    }
+
+    /// The same for builds that follow each other: what one has read is kept for the next.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        Workshop { is_lasting: true, ..self }
     }
 
     /// Where the store is.
@@ -32,6 +46,9 @@ impl Workshop {
             return Ok(store);
         }
         let store = Store::open(&self.path)?;
+        if self.is_lasting {
+            store.keep_recent();
+        }
         Ok(self.store.get_or_init(|| store))
     }
 

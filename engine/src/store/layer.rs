@@ -28,6 +28,12 @@ impl Layer {
         Layer { id, dirs, tree_path: Some(tree_path), tree: OnceLock::new(), host_dirs: Vec::new() }
     }
 
+    /// The same layer, whose listing is at hand.
+    #[must_use]
+    pub(super) fn listed(self, tree: Tree) -> Self {
+        Layer { tree: OnceLock::from(tree), ..self }
+    }
+
     /// A layer that is only planned: its listing, and directories that hold most of it.
     pub(crate) fn planned(tree: Tree, dirs: Vec<PathBuf>) -> Self {
         let id = tree.id();

@@ -30,6 +30,7 @@ pub mod layer;
 pub mod logs;
 pub mod name;
 pub mod pin;
+mod recent;
 pub mod record;
 pub mod session;
 
@@ -45,6 +46,7 @@ pub use session::Session;
 use crate::digest::LayerId;
 use crate::tree::{Tree, codec};
 use db::Db;
+use recent::Recent;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -111,6 +113,8 @@ pub struct Store {
     pins: OnceLock<Pins>,
     making: Mutex<()>,
     is_frozen: bool,
+    /// Listings that need not be read, where that was asked for.
+    recent: OnceLock<Mutex<Recent>>,
 }
 
 impl Store {
@@ -142,6 +146,7 @@ impl Store {
             session: OnceLock::new(),
             pins: OnceLock::new(),
             making: Mutex::new(()),
+            recent: OnceLock::new(),
         })
     }
 
@@ -207,7 +212,31 @@ impl Store {
         if dirs.iter().any(|dir| !dir.is_dir()) {
             return Ok(None);
         }
-        Ok(Some(Arc::new(Layer::stored(id, dirs, self.tree_path(id)))))
+        Ok(Some(Arc::new(self.with_recent(Layer::stored(id, dirs, self.tree_path(id))))))
+    }
+
+    /// The layer with its listing, if that need not be read.
+    fn with_recent(&self, layer: Layer) -> Layer {
+        match self.recent_tree(layer.id()) {
+            Some(tree) => layer.listed(tree),
+            None => layer,
+        }
+    }
+
+    /// From here on the newest listings stay in memory, for builds that follow each other.
+    pub fn keep_recent(&self) {
+        self.recent.get_or_init(Mutex::default);
+    }
+
+    /// A newer listing stands for this one: it need not stay in memory.
+    pub fn supersede(&self, id: LayerId) {
+        if let Some(recent) = self.recent.get() {
+            recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).forget(id);
+        }
+    }
+
+    fn recent_tree(&self, id: LayerId) -> Option<Tree> {
+        self.recent.get()?.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(id)
     }
 
     fn layer_dir(&self, id: LayerId) -> PathBuf {
@@ -220,7 +249,10 @@ impl Store {
 
     /// The tree that was kept under its digest.
     pub fn tree(&self, id: LayerId) -> Result<Option<Tree>, StoreError> {
-        layer::read_tree(&self.tree_path(id), id)
+        match self.recent_tree(id) {
+            Some(tree) => Ok(Some(tree)),
+            None => layer::read_tree(&self.tree_path(id), id),
+        }
     }
 
     /// Keeps a tree under its digest.
@@ -229,6 +261,10 @@ impl Store {
         let path = self.tree_path(id);
         if !path.exists() {
             self.write_file(&path, &codec::encode(tree))?;
+            // One that was there before may have other times, and they are the layer's.
+            if let Some(recent) = self.recent.get() {
+                recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner).put(id, tree);
+            }
         }
         Ok(id)
     }
@@ -300,7 +336,7 @@ impl Store {
         self.db
             .put_layer(id, &db::LayerMeta { dirs: dirs.clone(), size: tree.size(), created: now(), boot: boot_id() })?;
         let dirs = dirs.into_iter().map(|dir| self.layer_dir(dir)).collect();
-        Ok(Arc::new(Layer::stored(id, dirs, self.tree_path(id))))
+        Ok(Arc::new(self.with_recent(Layer::stored(id, dirs, self.tree_path(id)))))
     }
 
     /// The directories, by layer, that hold the files of layer `id`; the topmost first.

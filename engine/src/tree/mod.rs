@@ -28,15 +28,15 @@ pub mod upper;
 pub use entry::{Entry, Kind, Mtime, TreePath, Xattrs};
 
 use crate::digest::LayerId;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A set of entries, sorted by path, no path twice.
 ///
 /// A tree need not hold the directories above its entries: a layer that only changes `a/b` may
-/// do so, and the root is usually absent.
+/// do so, and the root is usually absent. Copies share their entries until one of them is changed.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
-    entries: Vec<Entry>,
+    entries: Arc<Vec<Entry>>,
     /// The digest, once it was asked for.
     id: OnceLock<LayerId>,
 }
@@ -58,7 +58,7 @@ impl Tree {
             entries.dedup_by(|later, kept| later.path == kept.path);
             entries.reverse();
         }
-        Tree { entries, id: OnceLock::new() }
+        Tree { entries: Arc::new(entries), id: OnceLock::new() }
     }
 
     /// The entries in the order of their paths.
@@ -68,7 +68,7 @@ impl Tree {
 
     /// The entries, given away.
     pub fn into_entries(self) -> Vec<Entry> {
-        self.entries
+        Arc::unwrap_or_clone(self.entries)
     }
 
     /// How many entries there are.
@@ -102,7 +102,7 @@ impl Tree {
     /// another tree's then.
     fn entries_mut(&mut self) -> &mut Vec<Entry> {
         self.id.take();
-        &mut self.entries
+        Arc::make_mut(&mut self.entries)
     }
 
     /// The tree's digest: BLAKE3 over the canonical encoding, times left out. See [`codec`].

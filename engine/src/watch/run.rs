@@ -436,7 +436,7 @@ impl<'scope, 'env> Loop<'scope, 'env> {
     /// Notes what a request is about, before its build begins.
     fn prepare(&mut self, request: &Request) {
         if self.shop.is_none() || self.request.as_ref().is_some_and(|known| known.store != request.store) {
-            self.shop = Some(Arc::new(Workshop::new(&request.store, self.memory.clone())));
+            self.shop = Some(Arc::new(Workshop::new(&request.store, self.memory.clone()).lasting()));
         }
         if self.request.as_ref() == Some(request) {
             return;

@@ -50,6 +50,20 @@ pub enum Bound {
     TimesFloor(f64),
     /// So many bytes resident, at most.
     Bytes(u64),
+    /// A median of so many seconds, and in 99 of 100 rounds no more than so many.
+    Latency {
+        /// For the one in the middle.
+        median: f64,
+        /// For the 99th of 100.
+        p99: f64,
+    },
+    /// So many seconds and so many bytes resident, at most.
+    Idle {
+        /// Of processor time.
+        seconds: f64,
+        /// Resident.
+        bytes: u64,
+    },
 }
 
 /// The name of the contestant that does the least that could be done.
@@ -67,6 +81,8 @@ pub struct Contest {
 pub struct Contestant {
     /// As the table calls it.
     pub name: String,
+    /// It takes part in each so many rounds, the warm-up apart: what takes a hundred times as long needs fewer.
+    pub every: usize,
     /// Does the work once, in the round with this number.
     pub run: Box<dyn FnMut(usize) -> Result<Sample>>,
 }
@@ -95,8 +111,12 @@ pub struct Statistics {
     pub min: f64,
     /// The one in the middle.
     pub median: f64,
+    /// The 99th of 100; the longest where there are fewer.
+    pub p99: f64,
     /// The longest.
     pub max: f64,
+    /// How many there are.
+    pub samples: usize,
     /// The largest resident set, in bytes.
     pub resident: u64,
 }
@@ -108,7 +128,9 @@ impl Statistics {
         Statistics {
             min: seconds[0],
             median: (seconds[(seconds.len() - 1) / 2] + seconds[seconds.len() / 2]) / 2.0,
+            p99: seconds[(seconds.len() * 99).div_ceil(100) - 1],
             max: seconds[seconds.len() - 1],
+            samples: seconds.len(),
             resident: samples.iter().map(|sample| sample.resident).max().unwrap_or(0),
         }
     }
@@ -127,6 +149,8 @@ impl Measured<'_> {
             Bound::Seconds(seconds) => first.median <= seconds,
             Bound::TimesFloor(times) => first.median <= times * self.of(FLOOR)?.median,
             Bound::Bytes(bytes) => first.resident <= bytes,
+            Bound::Latency { median, p99 } => first.median <= median && first.p99 <= p99,
+            Bound::Idle { seconds, bytes } => first.max <= seconds && first.resident <= bytes,
         })
     }
 }
@@ -140,6 +164,9 @@ pub fn measure<'a>(lab: &Lab, row: &'a Row, rounds: Option<usize>) -> Result<Mea
     for round in 0..=rounds {
         (contest.edit)(round)?;
         for (contestant, samples) in contest.contestants.iter_mut().zip(&mut samples) {
+            if !round.is_multiple_of(contestant.every) {
+                continue;
+            }
             let sample =
                 (contestant.run)(round).map_err(|error| format!("{}: {}: {error}", row.name, contestant.name))?;
             if round > 0 {
@@ -151,6 +178,7 @@ pub fn measure<'a>(lab: &Lab, row: &'a Row, rounds: Option<usize>) -> Result<Mea
         .contestants
         .into_iter()
         .zip(&samples)
+        .filter(|(_, samples)| !samples.is_empty())
         .map(|(contestant, samples)| (contestant.name, Statistics::of(samples)))
         .collect();
     Ok(Measured { row, contestants })

@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 /// The command that makes the page.
 const COMMAND: &str = "cargo build --release -p kiln && cargo run --release -p kiln-tests --bin bench -- --write";
 
+/// From so many samples on, the 99th of 100 says something that the longest does not.
+const MANY: usize = 100;
+
 /// One row for the terminal.
 pub fn lines(measured: &Measured<'_>) -> String {
     let kept = match measured.is_kept() {
@@ -16,12 +19,13 @@ pub fn lines(measured: &Measured<'_>) -> String {
     };
     let mut text = format!("{} — {} {kept}", measured.row.work, bound(measured.row.bound));
     let first = measured.contestants.first().map(|(_, statistics)| statistics.median);
-    for (name, Statistics { min, median, max, resident }) in &measured.contestants {
+    for (name, Statistics { min, median, p99, max, samples, resident }) in &measured.contestants {
         let ratio = first.map_or(f64::NAN, |first| median / first);
         let resident = *resident as f64 / f64::from(1 << 20);
+        let p99 = if *samples >= MANY { format!(" p99 {:>9}", seconds(*p99)) } else { String::new() };
         let _ = write!(
             text,
-            "\n  {name:8} {:>9} {:>9} {:>9}  × {ratio:.2}  {resident:.1} MB",
+            "\n  {name:8} {:>9} {:>9}{p99} {:>9}  × {ratio:.2}  {resident:.1} MB",
             seconds(*min),
             seconds(*median),
             seconds(*max)
@@ -35,6 +39,8 @@ fn bound(bound: Option<Bound>) -> String {
         Some(Bound::Seconds(bound)) => format!("≤ {}", seconds(bound)),
         Some(Bound::TimesFloor(times)) => format!("≤ {times} × floor"),
         Some(Bound::Bytes(bytes)) => format!("≤ {} MB", bytes >> 20),
+        Some(Bound::Latency { median, p99 }) => format!("≤ {}, p99 ≤ {}", seconds(median), seconds(p99)),
+        Some(Bound::Idle { seconds: most, bytes }) => format!("≤ {}, ≤ {} MB", seconds(most), bytes >> 20),
         None => String::new(),
     }
 }
@@ -118,6 +124,7 @@ impl Page {
 }
 
 fn cell(statistics: Statistics) -> String {
-    let Statistics { min, median, max, .. } = statistics;
-    format!("{} / {} / {}", seconds(min), seconds(median), seconds(max))
+    let Statistics { min, median, p99, max, samples, .. } = statistics;
+    let p99 = if samples >= MANY { format!("p99 {} / ", seconds(p99)) } else { String::new() };
+    format!("{} / {} / {p99}{}", seconds(min), seconds(median), seconds(max))
 }

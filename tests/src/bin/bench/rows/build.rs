@@ -68,7 +68,7 @@ fn setup(row: &BuildRow, lab: &Lab, place: &Path) -> Result<Contest> {
             let build = Build { arguments: salt.into_iter().flatten().collect(), tag: tag.clone() };
             process::run(&mut tool.build(&of_round(&place, round), &build))
         };
-        contestants.push(Contestant { name, run: Box::new(run) });
+        contestants.push(Contestant { name, every: 1, run: Box::new(run) });
     }
     if !row.floor.is_empty() {
         let (script, place, rootfs) = (row.floor, place.to_path_buf(), lab.rootfs());
@@ -77,7 +77,7 @@ fn setup(row: &BuildRow, lab: &Lab, place: &Path) -> Result<Contest> {
             command.args(["-c", script]).env("ROOTFS", &rootfs).env("CONTEXT", of_round(&place, round));
             process::run(command.env("OUT", place.join(format!("out-{round}"))))
         };
-        contestants.push(Contestant { name: FLOOR.to_owned(), run: Box::new(run) });
+        contestants.push(Contestant { name: FLOOR.to_owned(), every: 1, run: Box::new(run) });
     }
     let place = place.to_path_buf();
     let edit = move |round| {
@@ -95,6 +95,6 @@ fn setup(row: &BuildRow, lab: &Lab, place: &Path) -> Result<Contest> {
 }
 
 /// A number that was never given before, in this process or an earlier one.
-fn unique() -> u64 {
+pub fn unique() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }

@@ -4,10 +4,11 @@
 mod build;
 mod memory;
 mod speed;
+mod watch;
 
 use crate::frame::Section;
 
 /// All sections, in the order of the page.
 pub fn sections() -> Vec<Section> {
-    vec![speed::section(), memory::section()]
+    vec![speed::section(), memory::section(), watch::section()]
 }
