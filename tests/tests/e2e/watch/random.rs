@@ -41,11 +41,15 @@ const PATHS: [&str; 14] = [
     "src/d/link",
 ];
 
+/// Files that are hardly edited.
+const FILLING: usize = 200;
+
 /// One edit; what cannot be done is not.
 fn edit(project: &Project, dice: &mut Dice, number: usize) {
     let (one, two) = (dice.pick(&PATHS), dice.pick(&PATHS));
     let (from, to) = (project.at(one), project.at(two));
-    match dice.roll(10) {
+    match dice.roll(12) {
+        10.. => project.write(&format!("src/filling/{}", dice.roll(FILLING)), &format!("{number}")),
         0..=3 => {
             if let Some(parent) = from.parent() {
                 drop(fs::create_dir_all(parent));
@@ -73,6 +77,10 @@ fn after_random_edits_the_image_is_that_of_a_clean_build() {
         ("src/a", "0"),
         ("top", "0"),
     ]);
+    // Enough that one changed file is a small difference to the layer before.
+    for number in 0..FILLING {
+        project.write(&format!("src/filling/{number}"), "0");
+    }
     let kiln = timeless();
     let (mut watch, first) = Watch::start(&kiln, &project, &[]);
     let mut shown = first.images.last().cloned();
