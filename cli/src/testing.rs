@@ -7,8 +7,8 @@ use crate::render::screen::Size;
 use crate::session::Session;
 use crate::streams::memory::Memory;
 use kiln_engine::api::{
-    BuildError, Cancel, CheckReport, CheckRequest, Exit, FsckReport, HistoryRow, ImageDetail, ImageSummary,
-    ImportRequest, Kept, ManageError, Outcome, Problem, PruneReport, PruneRequest, Pruned, Removal, Request,
+    BuildError, Built, Cancel, CheckReport, CheckRequest, Exit, FsckReport, HistoryRow, ImageDetail, ImageSummary,
+    ImportRequest, Kept, ManageError, Outcome, Problem, PruneReport, PruneRequest, Pruned, Removal, Request, Target,
 };
 use kiln_engine::container::{RunRequest, Runner};
 use kiln_engine::digest::{ImageKey, LayerId, Sha256};
@@ -58,7 +58,16 @@ impl Engine for Fake {
         self.events.iter().for_each(|event| sink.emit(event.clone()));
         match self.error.borrow_mut().take() {
             Some(error) => Err(error),
-            None => Ok(Outcome { image_id: outcome().image_id.filter(|_| request.want_image_id), ..outcome() }),
+            None => {
+                let id = |built: Built| Built { image_id: built.image_id.filter(|_| request.want_image_id), ..built };
+                let one = id(built());
+                let named = |target: &Target| Built { name: target.stage.clone().unwrap_or_default(), ..one.clone() };
+                let results = match request.targets.as_slice() {
+                    [] | [_] => vec![one],
+                    several => several.iter().map(named).collect(),
+                };
+                Ok(Outcome { results, ..outcome() })
+            }
         }
     }
 
@@ -151,7 +160,12 @@ impl Engine for Fake {
             "os": "linux",
             "config": { "Cmd": ["node", "src/index.js"], "Env": ["PATH=/bin"], "WorkingDir": "/app" },
         });
-        Ok(ImageDetail { summary: Fake::find(image)?, layers: vec![LayerId::from_bytes([0x11; 32])], config })
+        Ok(ImageDetail {
+            summary: Fake::find(image)?,
+            layers: vec![LayerId::from_bytes([0x11; 32])],
+            config,
+            images: Vec::new(),
+        })
     }
 
     fn prune(&self, request: &PruneRequest) -> Result<PruneReport, ManageError> {
@@ -210,6 +224,7 @@ fn images() -> Vec<ImageSummary> {
         created,
         size,
         portable,
+        platforms: vec!["linux/amd64".to_owned()],
     };
     let id = Some(Sha256::from_bytes([0xab; 32]));
     let names = ["docker.io/library/app:1", "docker.io/library/app:latest"];
@@ -220,13 +235,23 @@ fn images() -> Vec<ImageSummary> {
     ]
 }
 
-/// What a fake's builds give.
-pub fn outcome() -> Outcome {
-    Outcome {
-        image: Some(ImageKey::from_bytes([0x11; 32])),
+/// What a fake's builds built.
+pub fn built() -> Built {
+    let image = ImageKey::from_bytes([0x11; 32]);
+    Built {
+        name: "web".into(),
+        image,
         image_id: Some(Sha256::from_bytes([0xab; 32])),
         manifest: Some(Sha256::from_bytes([0xcd; 32])),
         names: vec!["docker.io/library/app:latest".into(), "docker.io/library/app:1".into()],
+        images: vec![("linux/amd64".into(), image)],
+    }
+}
+
+/// What a fake's builds give.
+pub fn outcome() -> Outcome {
+    Outcome {
+        results: vec![built()],
         counts: Counts { steps: 4, hits: 4, misses: 0, failed: 0, cancelled: 0 },
         duration: 0.004,
     }

@@ -12,8 +12,8 @@ mod upkeep;
 
 pub use crate::cancel::Cancel;
 pub use build::{
-    Context, Entitlement, HostEntry, NamedContext, NetworkMode, Outcome, Request, Secret, SecretSource, Ssh, SshSource,
-    TraceMode,
+    Built, Context, Entitlement, HostEntry, NamedContext, NetworkMode, Outcome, Request, Secret, SecretSource, Ssh,
+    SshSource, Target, TraceMode,
 };
 pub use check::{CheckReport, CheckRequest};
 pub use error::{BuildError, Exit, ManageError, Place};

@@ -42,7 +42,7 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
     }
     known_target(request.target.as_deref(), &parsed, &file.name)?;
     let store = request.store.as_deref().and_then(open);
-    let base = |name: &str, _: &Platform| store.as_ref().and_then(|store| stored(store, name));
+    let base = |name: &str, platform: &Platform| store.as_ref().and_then(|store| stored(store, name, platform));
     let report = check::check(
         &parsed,
         &Options {
@@ -81,6 +81,7 @@ fn known_target(target: Option<&str>, parsed: &Parsed, file: &str) -> Result<(),
 pub(crate) fn warnings(
     parsed: &Parsed,
     options: &crate::plan::Options,
+    target: &Option<String>,
     images: &Images,
     context: Option<&crate::build::BuildContext>,
 ) -> (Vec<Diagnostic>, Vec<check::Rule>) {
@@ -91,7 +92,7 @@ pub(crate) fn warnings(
         parsed,
         &Options {
             build_args: &options.build_args,
-            target: options.target.as_deref(),
+            target: target.as_deref(),
             all_stages: false,
             platform: &options.platform,
             build_platform: &options.build_platform,
@@ -112,9 +113,14 @@ fn open(path: &Path) -> Option<Store> {
 }
 
 /// What the store knows of the image of this name.
-fn stored(store: &Store, name: &str) -> Option<Base> {
+fn stored(store: &Store, name: &str, platform: &Platform) -> Option<Base> {
     let name = Reference::parse(name).ok()?.to_string();
-    let image = store.db().image(store.db().name(&name).ok()??).ok()??;
+    let key = store.db().name(&name).ok()??;
+    let key = match store.db().index(key).ok()? {
+        Some(index) => index.image_for(platform)?,
+        None => key,
+    };
+    let image = store.db().image(key).ok()??;
     Some(base_of(&ImageConfig::read_base(&image.config).ok()?))
 }
 

@@ -61,8 +61,12 @@ pub enum Event {
         ok: bool,
         /// Kiln's name of the image (`b3:…`); absent when there is none.
         image: Option<String>,
-        /// The OCI image id (`sha256:…`), where it was asked for or is already known.
+        /// The OCI image id (`sha256:…`), where it was asked for or is already known; of images for several platforms the
+        /// digest of their index.
         image_id: Option<String>,
+        /// What was built, where that is more than one thing; then `image` and `image_id` are absent.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        results: Vec<BuiltInfo>,
         /// How many steps there were, by verdict.
         counts: Counts,
         /// Wall time in seconds.
@@ -83,6 +87,20 @@ pub struct StepInfo {
     pub instruction: String,
     /// First line in the Dockerfile, counted from 1; 0 for a step that no line states.
     pub line: u32,
+    /// Its platform: `linux/amd64`, or `linux/amd64->arm64` where it runs on one and its result depends on another that
+    /// is built for; empty where it has none.
+    pub platform: String,
+}
+
+/// One of several things that were built.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct BuiltInfo {
+    /// What it is called: the target's name, or the stage's.
+    pub name: String,
+    /// Kiln's name of the image (`b3:…`).
+    pub image: String,
+    /// The OCI image id, or the digest of the index, where it is known.
+    pub image_id: Option<String>,
 }
 
 /// Where a step wrote its output.

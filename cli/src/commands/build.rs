@@ -20,8 +20,8 @@ use crate::render::tty::TtySink;
 use crate::render::{LineSink, Render};
 use crate::session::Session;
 use docker_only::DockerOnly;
-use kiln_engine::api::{BuildError, Outcome};
-use kiln_engine::event::{Counts, Event, Sink, Verdict};
+use kiln_engine::api::{BuildError, Built, Outcome};
+use kiln_engine::event::{BuiltInfo, Counts, Event, Sink, Verdict};
 pub use request::build_args;
 use request::{Meaning, Mode};
 use std::num::NonZeroUsize;
@@ -43,12 +43,12 @@ pub struct Args {
     /// docker-image://IMAGE, oci-layout://PATH or target:STAGE (repeatable)
     #[arg(long = "build-context", value_name = "NAME=WHERE")]
     build_contexts: Vec<String>,
-    /// A name for the image in the store (repeatable)
-    #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
+    /// A name for the image in the store; where several stages are built, STAGE=NAME says for which (repeatable)
+    #[arg(short, long = "tag", value_name = "[STAGE=]NAME[:TAG]")]
     tags: Vec<String>,
-    /// The stage to build [default: the last]
-    #[arg(long, value_name = "STAGE")]
-    target: Option<String>,
+    /// The stage to build; several are built together, each step once (repeatable) [default: the last]
+    #[arg(long = "target", value_name = "STAGE")]
+    targets: Vec<String>,
     /// A build argument; a bare name takes the environment's value (repeatable)
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     build_args: Vec<String>,
@@ -80,7 +80,8 @@ pub struct Args {
     /// Ask the registry even for images that the store knows
     #[arg(long)]
     pull: bool,
-    /// The platform to build for [default: the host's]
+    /// The platforms to build for, with commas between them; several make an index of images (repeatable)
+    /// [default: the host's]
     #[arg(long = "platform", value_name = "OS/ARCH", value_delimiter = ',')]
     platforms: Vec<String>,
     /// How many steps may run at once [default: KILN_JOBS, else one for each core]
@@ -113,7 +114,8 @@ pub struct Args {
     /// Show no progress, print only the image id
     #[arg(short, long)]
     quiet: bool,
-    /// Write the image id to a file
+    /// Write the image id to a file, of several platforms the digest of their index; of several stages a line each, with
+    /// two blanks and the name behind it
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
     /// Write what the build gave to a file, as JSON
@@ -276,8 +278,12 @@ impl<'a> Closing<'a> {
         let event = match result {
             Ok(outcome) => Event::BuildFinished {
                 ok: true,
-                image: outcome.image.map(|image| image.to_string()),
-                image_id: outcome.image_id.map(|id| id.to_string()),
+                image: outcome.only().map(|built| built.image.to_string()),
+                image_id: outcome.only().and_then(|built| built.image_id).map(|id| id.to_string()),
+                results: match outcome.results.as_slice() {
+                    [_] => Vec::new(),
+                    several => several.iter().map(info).collect(),
+                },
                 counts: outcome.counts,
                 duration: outcome.duration,
                 error: None,
@@ -286,6 +292,7 @@ impl<'a> Closing<'a> {
                 ok: false,
                 image: None,
                 image_id: None,
+                results: Vec::new(),
                 counts: *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
                 duration: self.began.elapsed().as_secs_f64(),
                 error: Some(error.to_string()),
@@ -295,9 +302,27 @@ impl<'a> Closing<'a> {
     }
 }
 
+fn info(built: &Built) -> BuiltInfo {
+    BuiltInfo {
+        name: built.name.clone(),
+        image: built.image.to_string(),
+        image_id: built.image_id.map(|id| id.to_string()),
+    }
+}
+
+/// The ids of what was built: of one thing alone, of several a line each as `sha256sum` writes them.
+fn ids(outcome: &Outcome) -> Option<String> {
+    if let Some(built) = outcome.only() {
+        return built.image_id.map(|id| id.to_string());
+    }
+    let line = |built: &Built| Some(format!("{}  {}", built.image_id?, built.name));
+    let lines: Vec<String> = outcome.results.iter().map(line).collect::<Option<_>>()?;
+    Some(lines.join("\n"))
+}
+
 /// Writes what was asked for beside the image.
 pub fn write_results(meaning: &Meaning, outcome: &Outcome, session: &Session<'_>) -> Result<(), Failure> {
-    let id = outcome.image_id.map(|id| id.to_string());
+    let id = ids(outcome);
     if let (Some(path), Some(id)) = (&meaning.iidfile, &id) {
         write_file(path, id.as_bytes())?;
     }

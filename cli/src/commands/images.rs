@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::text::{quantity, table::table};
+use kiln_dsl::platform::Platform;
 use kiln_engine::api::ImageSummary;
 
 /// Its arguments.
@@ -49,7 +50,7 @@ fn drawn(images: &[ImageSummary], whole: bool, now: i64) -> String {
                 image.image_id.map_or_else(|| "not packed".into(), |id| short(&id, whole)),
                 image.created.map_or_else(|| "unknown".into(), |created| quantity::age(created, now)),
                 quantity::size(image.size),
-                if image.portable { String::new() } else { "not portable".into() },
+                note(image),
             ]
         };
         match image.names.as_slice() {
@@ -58,6 +59,17 @@ fn drawn(images: &[ImageSummary], whole: bool, now: i64) -> String {
         }
     }
     table(["NAME", "KEY", "IMAGE ID", "CREATED", "SIZE", "NOTE"], &rows)
+}
+
+/// What is out of the ordinary.
+fn note(image: &ImageSummary) -> String {
+    let platforms = match image.platforms.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()).filter(|one| *one != Platform::host().to_string()),
+        several => Some(format!("{} platforms: {}", several.len(), several.join(", "))),
+    };
+    let all = [platforms, (!image.portable).then(|| "not portable".to_owned())];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// An id as tables show it: its algorithm and twelve digits, or the `whole`.

@@ -204,7 +204,8 @@ impl Watching<'_> {
 
     /// Runs the image that was built, unless it runs already. One that cannot be run leaves the old one running.
     fn restart(&self, outcome: &Outcome, runner: &Runner) {
-        let Some(image) = outcome.image.map(|image| image.to_string()) else { return };
+        // Of several things that are built the first is run.
+        let Some(image) = outcome.results.first().map(|built| built.image.to_string()) else { return };
         let mut container = self.container.borrow_mut();
         if container.is_running(&image) {
             return;
@@ -229,7 +230,8 @@ impl Watching<'_> {
             self.restart(outcome, runner);
         }
         let Some(line) = &self.args.exec else { return };
-        let image = outcome.names.first().cloned().or_else(|| outcome.image.map(|image| image.to_string()));
+        let first = outcome.results.first();
+        let image = first.map(|built| built.names.first().cloned().unwrap_or_else(|| built.image.to_string()));
         let started = self.command.borrow_mut().start(line, &image.unwrap_or_default(), &changed);
         if let Err(source) = started {
             self.show(&Failure::Command { command: line.clone(), source });

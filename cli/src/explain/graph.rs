@@ -42,13 +42,18 @@ fn label(step: &StepReport) -> [String; 2] {
     [name, format!("{}{kind}{time}", step.verdict.word())]
 }
 
-/// Groups steps by stage, in the order of their first steps.
-fn stages<'a>(steps: &[(&'a StepReport, Vec<usize>)]) -> Vec<(&'a str, Vec<&'a StepReport>)> {
-    let mut all: Vec<(&str, Vec<&StepReport>)> = Vec::new();
+/// Groups steps by stage, where there are several platforms by both, in the order of their first steps.
+fn stages<'a>(report: &BuildReport, steps: &[(&'a StepReport, Vec<usize>)]) -> Vec<(String, Vec<&'a StepReport>)> {
+    let is_multi = report.platform.contains(',');
+    let mut all: Vec<(String, Vec<&StepReport>)> = Vec::new();
     for (step, _) in steps {
-        match all.iter_mut().find(|(stage, _)| *stage == step.stage) {
+        let name = match is_multi && !step.platform.is_empty() {
+            true => format!("{} {}", step.platform, step.stage),
+            false => step.stage.clone(),
+        };
+        match all.iter_mut().find(|(stage, _)| *stage == name) {
             Some((_, list)) => list.push(step),
-            None => all.push((&step.stage, vec![step])),
+            None => all.push((name, vec![step])),
         }
     }
     all
@@ -72,8 +77,8 @@ fn dot(report: &BuildReport) -> String {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let mut out =
         String::from("digraph build {\n  rankdir=LR;\n  node [shape=box, style=filled, fontname=monospace];\n");
-    for (number, (stage, list)) in stages(&steps).into_iter().enumerate() {
-        let _infallible = writeln!(out, "  subgraph cluster_{number} {{\n    label=\"{}\";", quoted(stage));
+    for (number, (stage, list)) in stages(report, &steps).into_iter().enumerate() {
+        let _infallible = writeln!(out, "  subgraph cluster_{number} {{\n    label=\"{}\";", quoted(&stage));
         for step in list {
             let [name, verdict] = label(step).map(|text| quoted(&text));
             let colour = match step.verdict {
@@ -102,8 +107,8 @@ fn mermaid(report: &BuildReport) -> String {
     let quoted =
         |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;");
     let mut out = String::from("flowchart LR\n");
-    for (number, (stage, list)) in stages(&steps).into_iter().enumerate() {
-        let _infallible = writeln!(out, "  subgraph g{number} [\"{}\"]", quoted(stage));
+    for (number, (stage, list)) in stages(report, &steps).into_iter().enumerate() {
+        let _infallible = writeln!(out, "  subgraph g{number} [\"{}\"]", quoted(&stage));
         for step in list {
             let [name, verdict] = label(step).map(|text| quoted(&text));
             let class = step.verdict.word();

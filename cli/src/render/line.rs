@@ -56,10 +56,17 @@ pub fn counts(counts: &Counts) -> String {
 /// The line that ends a build: `built b3:… sha256:… in 1.2s, 5 steps: 3 hit, 2 miss`. Nothing for
 /// other events.
 pub fn summary(event: &Event) -> Option<String> {
-    let Event::BuildFinished { ok, image, image_id, counts: all, duration, error: _ } = event else { return None };
+    let Event::BuildFinished { ok, image, image_id, results, counts: all, duration, error: _ } = event else {
+        return None;
+    };
     let mut out = String::from(if *ok { "built" } else { "build failed" });
     for id in [image, image_id].into_iter().flatten() {
         let _infallible = write!(out, " {id}");
+    }
+    // Whole ids of several would fill the screen; kiln images has them.
+    let names: Vec<String> = results.iter().map(|built| clean::one_line(&built.name)).collect();
+    if !names.is_empty() {
+        let _infallible = write!(out, " {}", names.join(", "));
     }
     let preposition = if *ok { "in" } else { "after" };
     let _infallible = write!(out, " {preposition} {}, {}", quantity::duration(*duration), counts(all));

@@ -14,7 +14,7 @@ pub fn rendered(mut render: impl Render, events: &[Event]) -> String {
 
 pub fn info(name: &str, stage: &str, line: u32) -> StepInfo {
     let instruction = name.split_once("] ").map_or(name, |(_, rest)| rest).to_owned();
-    StepInfo { name: name.into(), stage: stage.into(), instruction, line }
+    StepInfo { name: name.into(), stage: stage.into(), instruction, line, platform: "linux/amd64".into() }
 }
 
 pub fn started() -> Event {
@@ -46,6 +46,7 @@ fn finished(hits: usize, misses: usize, duration: f64) -> Event {
         ok: true,
         image: Some(format!("b3:{}", "11".repeat(32))),
         image_id: None,
+        results: Vec::new(),
         counts: Counts { steps: hits + misses, hits, misses, failed: 0, cancelled: 0 },
         duration,
         error: None,
@@ -98,6 +99,7 @@ pub fn failed() -> Event {
         ok: false,
         image: None,
         image_id: None,
+        results: Vec::new(),
         counts: Counts { steps: 4, hits: 1, misses: 0, failed: 1, cancelled: 2 },
         duration: 0.5,
         error: Some("[build 2/3] RUN make -C src failed: exit code 2".into()),

@@ -48,6 +48,7 @@ fn made(name: &str, inputs: Vec<usize>, verdict: Verdict, duration: f64, why: Wh
     BuildStep {
         name: name.into(),
         stage: "web".into(),
+        platform: "linux/amd64".into(),
         written: instruction.clone(),
         instruction,
         line: 3,

@@ -19,15 +19,17 @@ pub struct Request {
     /// The Dockerfile, relative to the working directory; `None` is the first in the context of `Dockerfile`, `dockerfile`,
     /// `Dockerfile.kiln` and `build.kiln`.
     pub dockerfile: Option<PathBuf>,
-    /// The stages to build, at most one for now; none is the last stage.
-    pub targets: Vec<String>,
+    /// What to build, all of it in one graph in which each step is there once; none is the last stage.
+    pub targets: Vec<Target>,
     /// Build arguments, each name once; a bare name has its value from the environment already.
     pub build_args: Vec<(String, String)>,
     /// Labels that are added to the image's, each name once.
     pub labels: Vec<(String, String)>,
-    /// Names for the image in the store, as typed; the engine checks and completes them.
+    /// Names for the image in the store, as typed; the engine checks and completes them. Only where one stage is built:
+    /// of several each has its own, in [`Target::tags`].
     pub tags: Vec<String>,
-    /// Where the result goes beside the store, at most one of them to standard output.
+    /// Where the results go beside the store, at most one of them to standard output. Where several stages are built, each
+    /// has a directory of its own in a directory, and its own name in a layout; a file is then refused.
     pub outputs: Vec<Output>,
     /// No record is looked up; results are still recorded.
     pub no_cache: bool,
@@ -47,7 +49,7 @@ pub struct Request {
     pub network: NetworkMode,
     /// Ask the registry even where the store knows the name.
     pub pull: bool,
-    /// The platforms to build for, as typed (`linux/arm64`); none is the host's.
+    /// The platforms to build for, as typed (`linux/arm64`); none is the host's. Several make an index of images.
     pub platforms: Vec<String>,
     /// What `RUN --mount=type=secret` may name, each id once.
     pub secrets: Vec<Secret>,
@@ -104,6 +106,30 @@ impl Request {
             registry: crate::registry::Options::default(),
             store,
         }
+    }
+}
+
+/// One thing that is to be built of a file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Target {
+    /// The stage; `None` is the last one.
+    pub stage: Option<String>,
+    /// What the result is called in what is told of it; `None` is the stage's name.
+    pub name: Option<String>,
+    /// Names for its image in the store, as typed.
+    pub tags: Vec<String>,
+    /// Labels for its image, each name once; they go before the request's.
+    pub labels: Vec<(String, String)>,
+    /// Where its result goes beside the store.
+    pub outputs: Vec<Output>,
+    /// The platforms to build it for, as typed; none is the request's.
+    pub platforms: Vec<String>,
+}
+
+impl Target {
+    /// The stage with this name and nothing else.
+    pub fn stage(name: impl Into<String>) -> Self {
+        Target { stage: Some(name.into()), ..Target::default() }
     }
 }
 
@@ -212,16 +238,37 @@ pub struct HostEntry {
 /// What a build that succeeded gives.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outcome {
-    /// The image; `None` where nothing but files was asked for.
-    pub image: Option<ImageKey>,
-    /// Its OCI id, where it was asked for or is known anyway.
-    pub image_id: Option<Sha256>,
-    /// The digest of its OCI manifest, where an output wrote one.
-    pub manifest: Option<Sha256>,
-    /// The names it has now, completed (`docker.io/library/app:latest`).
-    pub names: Vec<String>,
+    /// What was built, in the order asked for; at least one.
+    pub results: Vec<Built>,
     /// How the steps ended.
     pub counts: Counts,
     /// Wall time in seconds.
     pub duration: f64,
+}
+
+impl Outcome {
+    /// The result, where there is only one.
+    pub fn only(&self) -> Option<&Built> {
+        match self.results.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+}
+
+/// One result of a build.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Built {
+    /// What it is called: the target's name, or the stage's.
+    pub name: String,
+    /// The image, or the index of the images for several platforms.
+    pub image: ImageKey,
+    /// Its OCI id, or the digest of the index, where it was asked for or is known anyway.
+    pub image_id: Option<Sha256>,
+    /// The digest of its OCI manifest or index, where one was made.
+    pub manifest: Option<Sha256>,
+    /// The names it has now, completed (`docker.io/library/app:latest`).
+    pub names: Vec<String>,
+    /// The image of each platform.
+    pub images: Vec<(String, ImageKey)>,
 }

@@ -264,6 +264,14 @@ pub enum BuildError {
         /// What the store says.
         source: Source,
     },
+    /// Two things that were asked for exclude each other.
+    #[error("{what}")]
+    Conflict {
+        /// What they are.
+        what: String,
+        /// What to do in its place.
+        advice: String,
+    },
     /// Something that kiln cannot do yet.
     #[error("{what} is not supported yet")]
     Unsupported {
@@ -323,8 +331,12 @@ impl BuildError {
             BuildError::Uncovered { .. } => {
                 Some("name them in the key with files(…), or build without --strict if they do not matter".into())
             }
+            BuildError::Conflict { advice, .. } => Some(advice.clone()),
             BuildError::Unsupported { advice, .. } | BuildError::Key { advice, .. } => advice.clone(),
-            BuildError::Pull { source, .. } => source.downcast_ref::<crate::registry::Error>()?.advice(),
+            BuildError::Pull { source, .. } => match source.downcast_ref::<crate::build::OtherPlatform>() {
+                Some(other) => Some(other.advice()),
+                None => source.downcast_ref::<crate::registry::Error>()?.advice(),
+            },
             BuildError::Fetch { source, .. } => source.downcast_ref::<crate::source::SourceError>()?.advice(),
             _ => None,
         }
@@ -353,6 +365,7 @@ impl BuildError {
             BuildError::Pull { .. } => "Pull",
             BuildError::Export { .. } => "Export",
             BuildError::Store { .. } => "Store",
+            BuildError::Conflict { .. } => "Conflict",
             BuildError::Unsupported { .. } => "Unsupported",
             BuildError::Cancelled => "Cancelled",
         }
@@ -387,6 +400,24 @@ pub enum ManageError {
         name: String,
         /// A name that is there and looks like it.
         similar: Option<String>,
+    },
+    /// A name stands for images of several platforms, and none of them is this machine's.
+    #[error("{name} is there for {}, and not for this machine", platforms.join(", "))]
+    OtherPlatforms {
+        /// As asked for.
+        name: String,
+        /// The platforms that there are.
+        platforms: Vec<String>,
+        /// The images of these platforms, by their ids.
+        images: Vec<String>,
+    },
+    /// An image belongs to a name that stands for several platforms.
+    #[error("{image} belongs to {names}, which is for several platforms")]
+    InIndex {
+        /// As asked for.
+        image: String,
+        /// The names.
+        names: String,
     },
     /// A shortened id fits several images.
     #[error("{name:?} fits several images")]
@@ -468,6 +499,8 @@ impl ManageError {
         match self {
             ManageError::UnknownImage { similar: Some(similar), .. } => Some(format!("did you mean {similar}?")),
             ManageError::UnknownImage { similar: None, .. } => Some("kiln images lists what is there".into()),
+            ManageError::OtherPlatforms { images, .. } => Some(format!("name one by its id: {}", images.join(", "))),
+            ManageError::InIndex { names, .. } => Some(format!("kiln rmi {names} takes all of them away")),
             ManageError::UnknownBuild { name: Some(_) } => Some("kiln builds lists what is there".into()),
             ManageError::UnknownBuild { name: None } => Some("run kiln build first".into()),
             ManageError::UnknownStep { steps, .. } => Some(format!("its steps are: {}", steps.join("; "))),

@@ -14,7 +14,7 @@ pub struct ImageSummary {
     /// Kiln's name of it (`b3:…`).
     #[serde(serialize_with = "as_text")]
     pub key: ImageKey,
-    /// Its OCI id (`sha256:…`), once it was computed.
+    /// Its OCI id (`sha256:…`), once it was computed; of images for several platforms the digest of their index.
     #[serde(serialize_with = "as_optional_text")]
     pub image_id: Option<Sha256>,
     /// Seconds since 1970; `None` where its config has no time.
@@ -23,6 +23,9 @@ pub struct ImageSummary {
     pub size: u64,
     /// Whether it means the same on another machine: false above `kiln/host`.
     pub portable: bool,
+    /// The platforms that it is for: several under one name where there are images for several; empty where its config
+    /// says none.
+    pub platforms: Vec<String>,
 }
 
 /// All that the store knows of an image.
@@ -34,8 +37,11 @@ pub struct ImageDetail {
     /// Its layers, the lowest first.
     #[serde(serialize_with = "as_texts")]
     pub layers: Vec<LayerId>,
-    /// Its OCI config.
+    /// Its OCI config; null for images of several platforms.
     pub config: serde_json::Value,
+    /// The image of each platform, where there are several under one name; then `layers` is empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageDetail>,
 }
 
 /// One instruction in the history of an image.
@@ -110,9 +116,17 @@ mod tests {
     #[test]
     fn a_summary_serialises_its_digests_as_people_write_them() {
         let key = ImageKey::from_bytes([0x11; 32]);
-        let summary = ImageSummary { names: vec![], key, image_id: None, created: Some(5), size: 7, portable: true };
+        let summary = ImageSummary {
+            names: vec![],
+            key,
+            image_id: None,
+            created: Some(5),
+            size: 7,
+            portable: true,
+            platforms: vec!["linux/amd64".to_owned()],
+        };
         let expected = format!(
-            r#"{{"names":[],"key":"b3:{}","image_id":null,"created":5,"size":7,"portable":true}}"#,
+            r#"{{"names":[],"key":"b3:{}","image_id":null,"created":5,"size":7,"portable":true,"platforms":["linux/amd64"]}}"#,
             "11".repeat(32)
         );
         assert_eq!(serde_json::to_string(&summary).unwrap(), expected);

@@ -58,9 +58,9 @@ pub(super) fn applied(request: &Request) -> Result<Cow<'_, Request>, BuildError>
 }
 
 /// What is to be said of the arguments: those without effect, and those that no ARG declares.
-pub(super) fn notes(request: &Request, document: &Document, plan: &Plan) -> Vec<String> {
+pub(super) fn notes<'d>(request: &Request, documents: impl Iterator<Item = &'d Document>, plan: &Plan) -> Vec<String> {
     let mut declared: BTreeSet<&str> = BTreeSet::new();
-    for instruction in &document.instructions {
+    for instruction in documents.flat_map(|document| &document.instructions) {
         if let Command::Arg(declarations) = &instruction.command {
             declared.extend(declarations.iter().map(|one| one.name.value.as_str()));
         }

@@ -43,11 +43,11 @@ pub(crate) fn project(root: &Path, dockerfile: &Path) -> (String, String, Projec
 impl Baseline {
     pub fn load(store: &Store, project: ProjectId, request: &Request, plan: &Plan, file: &File) -> Self {
         let stored = store.builds_of(project).unwrap_or_default();
-        let (target, platform) = (request.targets.first(), plan.target.platform.to_string());
+        let (target, platform) = (super::record::target(request), super::record::platform(plan));
         let mut found: Option<(usize, Build)> = None;
         for (index, one) in stored.iter().enumerate() {
             let Ok(Some(build)) = store.build(one) else { continue };
-            let fits = build.asked.target.as_ref() == target && build.asked.platform == platform;
+            let fits = build.asked.target == target && build.asked.platform == platform;
             if fits || found.is_none() {
                 found = Some((index, build));
             }
@@ -56,11 +56,15 @@ impl Baseline {
             }
         }
         let (chosen, build) = found.map_or((0, None), |(index, build)| (index, Some(build)));
-        let item = |stage, text| Item { stage, text };
-        let old: Vec<Item<'_>> =
-            build.iter().flat_map(|build| &build.steps).map(|step| item(&step.stage, &step.written)).collect();
+        let old: Vec<Item<'_>> = build
+            .iter()
+            .flat_map(|build| &build.steps)
+            .map(|step| Item { stage: &step.stage, platform: &step.platform, text: &step.written })
+            .collect();
         let texts: Vec<_> = plan.shown.iter().map(|shown| written(shown, file)).collect();
-        let new: Vec<Item<'_>> = plan.shown.iter().zip(&texts).map(|(shown, text)| item(&shown.stage, text)).collect();
+        let items = plan.shown.iter().zip(&texts);
+        let new: Vec<Item<'_>> =
+            items.map(|(shown, text)| Item { stage: &shown.stage, platform: &shown.lane, text }).collect();
         let alignment = align::align(&old, &new);
         Baseline { stored, chosen, build, alignment, keys: OnceLock::new(), by_key: OnceLock::new() }
     }

@@ -14,8 +14,9 @@ use crate::plan::{Base, ImageNeed, KnownImage};
 use crate::registry::{self, BlobSink, Client, Reference, Resolved};
 use crate::snapshot::Snapshot;
 use crate::store::adopt::Below;
-use crate::store::{BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError, now};
+use crate::store::{BlobRef, ImageLayerRef, ImageRecord, IndexRecord, Layer, Store, StoreError, now};
 use crate::tree::archive::decompress;
+use kiln_dsl::platform::Platform;
 use std::collections::HashMap;
 use std::fs::File as FsFile;
 use std::io::{self, Seek as _, Write as _};
@@ -34,6 +35,58 @@ pub(crate) struct Bases<'a> {
     client: OnceLock<Client>,
     /// Images that are resolved and not yet fetched, by their place holder.
     pending: Mutex<HashMap<ImageKey, Arc<Pending>>>,
+    /// Held while a name is given to an image.
+    naming: Mutex<()>,
+}
+
+/// What the store has under a name.
+enum Stored {
+    /// The image for the platform.
+    Known(Box<KnownImage>),
+    /// Images for these platforms only.
+    Other(Vec<String>),
+    /// Nothing, or nothing whole.
+    Nothing,
+}
+
+/// Why an image is not there for a platform, though its name is known.
+#[derive(Debug, thiserror::Error)]
+#[error("the store has it for {have}, not for {wanted}, and it could not be had elsewhere")]
+pub(crate) struct OtherPlatform {
+    have: String,
+    wanted: String,
+    #[source]
+    source: Source,
+}
+
+impl OtherPlatform {
+    /// The way out.
+    pub fn advice(&self) -> String {
+        let wanted = &self.wanted;
+        format!(
+            "give it one for {wanted} (kiln import --platform {wanted}), or write FROM --platform=$BUILDPLATFORM if the stage need not run there"
+        )
+    }
+}
+
+/// What a registry said, if one was asked.
+fn registry_error<'e>(source: &'e (dyn std::error::Error + Send + Sync + 'static)) -> Option<&'e registry::Error> {
+    match source.downcast_ref::<OtherPlatform>() {
+        Some(other) => other.source.downcast_ref(),
+        None => source.downcast_ref(),
+    }
+}
+
+/// The platform of an image, where it is another one than `wanted`. One that says none is for all.
+fn other_platform(config: &ImageConfig, wanted: &Platform) -> Option<String> {
+    if config.architecture.is_empty() || config.os.is_empty() {
+        return None;
+    }
+    let own = Platform::new(&config.os, &config.architecture, &config.variant);
+    // Many images do not say their variant.
+    let is_it =
+        own.os == wanted.os && own.arch == wanted.arch && (own.variant == wanted.variant || config.variant.is_empty());
+    (!is_it).then(|| own.to_string())
 }
 
 struct Pending {
@@ -44,7 +97,15 @@ struct Pending {
 
 impl<'a> Bases<'a> {
     pub fn new(request: &'a Request, store: &'a Store, sink: &'a dyn Sink, file: &'a File) -> Self {
-        Bases { request, store, sink, file, client: OnceLock::new(), pending: Mutex::new(HashMap::new()) }
+        Bases {
+            request,
+            store,
+            sink,
+            file,
+            client: OnceLock::new(),
+            pending: Mutex::new(HashMap::new()),
+            naming: Mutex::new(()),
+        }
     }
 
     fn store_failed(&self, error: StoreError) -> BuildError {
@@ -62,23 +123,25 @@ impl<'a> Bases<'a> {
         let reference = Reference::parse(&need.name)
             .map_err(|error| BuildError::InvalidName { name: need.name.clone(), reason: error.to_string() })?;
         let name = reference.to_string();
+        let stored = self.stored(&name, &need.platform)?;
         if !self.request.pull
-            && let Some(known) = self.stored(&name)?
+            && let Stored::Known(known) = stored
         {
-            self.check_platform(&known.config, need);
-            return Ok(known);
+            return Ok(*known);
         }
-        match self.ask_registry(&reference, &name, need) {
+        match (self.ask_registry(&reference, &name, need), stored) {
             // With --pull a name that only the store knows is still good: no registry has it.
-            Err(error) if self.request.pull => match self.stored(&name)? {
-                Some(known) => {
-                    let message = format!("{}: {error}; the image in the store is used", reference.familiar());
-                    self.sink.emit(Event::Warning { message });
-                    Ok(known)
-                }
-                None => Err(error),
-            },
-            other => other,
+            (Err(error), Stored::Known(known)) => {
+                let message = format!("{}: {error}; the image in the store is used", reference.familiar());
+                self.sink.emit(Event::Warning { message });
+                Ok(*known)
+            }
+            (Err(BuildError::Pull { image, place, source }), Stored::Other(have)) => {
+                let wanted = need.platform.to_string();
+                let source = Box::new(OtherPlatform { have: have.join(", "), wanted, source });
+                Err(BuildError::Pull { image, place, source })
+            }
+            (result, _) => result,
         }
     }
 
@@ -87,7 +150,7 @@ impl<'a> Bases<'a> {
     pub fn digest(&self, need: &ImageNeed) -> Result<Option<String>, BuildError> {
         let known = match self.resolve(need) {
             Err(BuildError::Pull { source, .. })
-                if source.downcast_ref::<registry::Error>().is_some_and(registry::Error::is_not_found) =>
+                if registry_error(&*source).is_some_and(registry::Error::is_not_found) =>
             {
                 return Ok(None);
             }
@@ -103,10 +166,51 @@ impl<'a> Bases<'a> {
         Ok(Some(id.map_or_else(|| known.key.to_string(), |id| id.to_string())))
     }
 
-    fn stored(&self, name: &str) -> Result<Option<KnownImage>, BuildError> {
+    /// What the store has under a name for a platform.
+    fn stored(&self, name: &str, platform: &Platform) -> Result<Stored, BuildError> {
         let failed = |error| self.store_failed(error);
-        let Some(key) = self.store.db().name(name).map_err(failed)? else { return Ok(None) };
-        self.known_image(key)
+        let Some(key) = self.store.db().name(name).map_err(failed)? else { return Ok(Stored::Nothing) };
+        if let Some(index) = self.store.db().index(key).map_err(failed)? {
+            let Some(key) = index.image_for(platform) else {
+                return Ok(Stored::Other(index.images.into_iter().map(|(platform, _)| platform).collect()));
+            };
+            return Ok(self.known_image(key)?.map_or(Stored::Nothing, |known| Stored::Known(Box::new(known))));
+        }
+        Ok(match self.known_image(key)? {
+            None => Stored::Nothing,
+            Some(known) => match other_platform(&known.config, platform) {
+                None => Stored::Known(Box::new(known)),
+                Some(other) => Stored::Other(vec![other]),
+            },
+        })
+    }
+
+    /// Gives what was pulled for a platform its name, beside what the name stands for on other platforms.
+    fn put_name(&self, name: &str, key: ImageKey, platform: &Platform) -> Result<(), StoreError> {
+        // Two platforms of one name may come at once, and what is not written yet is not read.
+        let _one_at_a_time = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.flush()?;
+        let db = self.store.db();
+        let Some(old) = db.name(name)?.filter(|old| *old != key) else {
+            return db.put_name(name, key);
+        };
+        let mut images = match (db.index(old)?, db.image(old)?) {
+            (Some(index), _) => index.images,
+            (None, Some(image)) => {
+                let config = ImageConfig::read_base(&image.config).ok();
+                let other = config.and_then(|config| other_platform(&config, platform));
+                other.into_iter().map(|other| (other, old)).collect()
+            }
+            (None, None) => Vec::new(),
+        };
+        let own = platform.to_string();
+        images.retain(|(other, _)| *other != own);
+        if images.is_empty() {
+            return db.put_name(name, key);
+        }
+        images.push((own, key));
+        let index = db.put_index(&IndexRecord { images, created: now(), digest: None })?;
+        db.put_name(name, index)
     }
 
     fn known_image(&self, key: ImageKey) -> Result<Option<KnownImage>, BuildError> {
@@ -122,16 +226,6 @@ impl<'a> Bases<'a> {
             failed(StoreError::Damaged { what: format!("the configuration of {key}"), detail: error.to_string() })
         })?;
         Ok(Some(KnownImage { key, config }))
-    }
-
-    fn check_platform(&self, config: &ImageConfig, need: &ImageNeed) {
-        if !config.architecture.is_empty() && config.architecture != need.platform.arch {
-            let message = format!(
-                "{} in the store is for {}/{}, not for {}; --pull asks its registry",
-                need.name, config.os, config.architecture, need.platform
-            );
-            self.sink.emit(Event::Warning { message });
-        }
     }
 
     fn client(&self) -> Result<&Client, BuildError> {
@@ -160,8 +254,8 @@ impl<'a> Bases<'a> {
         if let Some(key) = self.store.db().memo::<ImageKey>(&memo).map_err(failed)?
             && let Some(known) = self.known_image(key)?
         {
-            if self.store.db().name(name).map_err(failed)? != Some(key) {
-                self.store.db().put_name(name, key).map_err(failed)?;
+            if !matches!(self.stored(name, &need.platform)?, Stored::Known(other) if other.key == key) {
+                self.put_name(name, key, &need.platform).map_err(failed)?;
             }
             return Ok(known);
         }
@@ -226,7 +320,7 @@ impl<'a> Bases<'a> {
         let failed = |error| self.store_failed(error);
         let stored = self.store.db().put_image(&image).map_err(failed)?;
         self.store.db().put_memo(key.as_bytes(), &stored).map_err(failed)?;
-        self.store.db().put_name(&pending.name, stored).map_err(failed)?;
+        self.put_name(&pending.name, stored, &pending.need.platform).map_err(failed)?;
         let done = self.done_of_new(&image)?;
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         Ok(done)

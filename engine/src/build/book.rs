@@ -131,6 +131,7 @@ impl<'a> Book<'a> {
             BuildStep {
                 name: shown.name.clone(),
                 stage: shown.stage.clone(),
+                platform: shown.lane.clone(),
                 instruction: shown.instruction.clone(),
                 written: written(shown, self.file).into_owned(),
                 line: shown.line,
@@ -174,9 +175,8 @@ fn inputs(plan: &Plan) -> Vec<Vec<usize>> {
         list.dedup();
         // An instruction without a layer of its own stands on the one before it.
         let shown = &plan.shown[index];
-        let begins = index == 0 || plan.shown[index - 1].stage != shown.stage;
-        if shown.node.is_none() && !begins {
-            list.push(index - 1);
+        if shown.node.is_none() && !shown.begins {
+            list.extend(shown.previous);
         }
     }
     all

@@ -5,18 +5,20 @@
 //! packed is remembered by layer.
 
 use super::steps::Steps;
+use super::wanted::{self, Group};
 use super::{boxed, store_error};
-use crate::api::{Algorithm, BuildError, Destination, Output, Request};
+use crate::api::{Algorithm, BuildError, Built, Destination, Output, Request};
 use crate::digest::{ImageKey, Sha256};
 use crate::image::config::ImageConfig;
 use crate::image::layer::{self, ImageLayer, LayerCompression, LayerOptions, PackedLayer};
 use crate::image::manifest::Assembled;
-use crate::image::output::{self, archive, rootfs};
+use crate::image::output::archive::{self, Content};
+use crate::image::output::{self, rootfs};
 use crate::image::reference::Tagged;
 use crate::image::time::Timestamp;
-use crate::plan::{Base, Plan};
+use crate::plan::{Base, Plan, Target};
 use crate::registry::Reference;
-use crate::store::{BlobRef, ImageLayerRef, ImageRecord, Layer, Store, StoreError, Used, now};
+use crate::store::{BlobRef, ImageLayerRef, ImageRecord, IndexRecord, Layer, Store, StoreError, Used, now};
 use crate::tree::pack::PackOptions;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -25,14 +27,6 @@ use std::sync::Arc;
 
 /// The label of an image that stands on the host's own files.
 const PORTABLE_LABEL: &str = "kiln.portable";
-
-/// A finished image.
-pub(crate) struct Finished {
-    pub key: ImageKey,
-    pub image_id: Option<Sha256>,
-    pub manifest: Option<Sha256>,
-    pub names: Vec<String>,
-}
 
 /// An image that may have to be packed.
 struct Packing<'a> {
@@ -43,59 +37,228 @@ struct Packing<'a> {
     options: PackOptions,
 }
 
-/// Makes the image, names it, and writes the outputs.
-pub(crate) fn finish(request: &Request, store: &Store, plan: &Plan, steps: &Steps<'_>) -> Result<Finished, BuildError> {
-    let failed = |error: StoreError| store_error(&request.store, error);
-    let names = canonical_names(request)?;
-    let config = config(request, store, plan, steps).map_err(failed)?;
-    let done = plan.target.node.and_then(|node| steps.result(node));
-    let refs = done.map(|done| done.layers.clone()).unwrap_or_default();
-    let mut record = ImageRecord {
-        config: config.to_json(),
-        layers: refs.clone(),
-        created: now(),
-        portable: plan.target.base != Some(Base::Host),
-        image_id: None,
-    };
-    let key = record.key();
-    store.pin(key.as_bytes()).map_err(failed)?;
-    let known = store.db().image(key).map_err(failed)?;
-    record.image_id = known.as_ref().and_then(|known| known.image_id);
-    let snapshot = done.map(|done| done.snapshot.clone()).unwrap_or_default();
-    // The host's own files are in no image: what is packed begins above them.
-    let layers = snapshot.layers().iter().filter(|layer| !layer.is_host()).cloned().zip(refs).collect();
-    let options = PackOptions { clamp: request.source_date_epoch };
-    let packing = Packing { request, store, config, layers, options };
-    if request.want_image_id && record.image_id.is_none() {
-        record.image_id = Some(packing.image_id()?);
+/// One image of a result: what the store keeps of it, and how it is packed.
+struct Member<'a> {
+    /// The platform that was asked for.
+    platform: String,
+    key: ImageKey,
+    record: ImageRecord,
+    /// What the store knows of it already.
+    known: Option<ImageRecord>,
+    packing: Packing<'a>,
+}
+
+/// A result with its images.
+struct Whole<'a> {
+    group: &'a Group,
+    /// Whether it is an index, even of one image.
+    is_index: bool,
+    members: Vec<Member<'a>>,
+    names: Vec<(Tagged, String)>,
+    /// The image id, or the digest of the index.
+    id: Option<Sha256>,
+    /// The digest of the manifest or the index.
+    manifest: Option<Sha256>,
+}
+
+/// Makes the images, names them, and writes the outputs.
+pub(crate) fn finish(
+    request: &Request,
+    store: &Store,
+    (plan, groups): (&Plan, &[Group]),
+    steps: &Steps<'_>,
+) -> Result<Vec<Built>, BuildError> {
+    let targets = wanted::targets(request);
+    let mut all = Vec::with_capacity(groups.len());
+    for group in groups {
+        let tags = targets[group.target].tags.iter().chain(&request.tags);
+        let names = canonical_names(tags)?;
+        let members = group.members.iter().map(|&member| Member::of(request, store, &plan.results[member], steps));
+        let members = members.collect::<Result<Vec<_>, _>>()?;
+        let is_index = plan.is_multi && (members.len() > 1 || wanted::looks_multi(request));
+        all.push(Whole { group, is_index, members, names, id: None, manifest: None });
     }
-    let mut manifest = None;
-    for output in &request.outputs {
-        let (id, made) = packing.write(output, &names)?;
-        record.image_id = record.image_id.or(id);
-        manifest = made.or(manifest);
-    }
-    let image_id = record.image_id;
-    if known.as_ref().is_none_or(|known| known.image_id != record.image_id) {
-        store.db().put_image(&record).map_err(failed)?;
-    }
-    for (_, name) in &names {
-        if store.db().name(name).map_err(failed)? != Some(key) {
-            store.db().put_name(name, key).map_err(failed)?;
+    let is_one = all.len() == 1;
+    for whole in &mut all {
+        for output in targets[whole.group.target].outputs.iter() {
+            whole.write(output, None)?;
+        }
+        let title = (!is_one).then(|| whole.group.name.clone());
+        for output in &request.outputs {
+            whole.write(output, title.as_deref())?;
         }
     }
-    Ok(Finished { key, image_id, manifest, names: names.into_iter().map(|(_, name)| name).collect() })
+    all.into_iter().map(|whole| whole.keep(request, store)).collect()
+}
+
+impl<'a> Member<'a> {
+    fn of(request: &'a Request, store: &'a Store, target: &Target, steps: &Steps<'_>) -> Result<Self, BuildError> {
+        let failed = |error: StoreError| store_error(&request.store, error);
+        let config = config(request, store, target, steps).map_err(failed)?;
+        let done = target.node.and_then(|node| steps.result(node));
+        let refs = done.map(|done| done.layers.clone()).unwrap_or_default();
+        let mut record = ImageRecord {
+            config: config.to_json(),
+            layers: refs.clone(),
+            created: now(),
+            portable: target.base != Some(Base::Host),
+            image_id: None,
+        };
+        let key = record.key();
+        store.pin(key.as_bytes()).map_err(failed)?;
+        let known = store.db().image(key).map_err(failed)?;
+        record.image_id = known.as_ref().and_then(|known| known.image_id);
+        let snapshot = done.map(|done| done.snapshot.clone()).unwrap_or_default();
+        // The host's own files are in no image: what is packed begins above them.
+        let layers = snapshot.layers().iter().filter(|layer| !layer.is_host()).cloned().zip(refs).collect();
+        let options = PackOptions { clamp: request.source_date_epoch };
+        let packing = Packing { request, store, config, layers, options };
+        Ok(Member { platform: target.built_for.to_string(), key, record, known, packing })
+    }
+
+    /// The image id, computed once and remembered.
+    fn id(&mut self) -> Result<Sha256, BuildError> {
+        match self.record.image_id {
+            Some(id) => Ok(id),
+            None => Ok(*self.record.image_id.insert(self.packing.image_id()?)),
+        }
+    }
+}
+
+impl Whole<'_> {
+    /// All images with their blobs, as one thing that has a digest.
+    fn content(
+        &mut self,
+        compression: LayerCompression,
+        dest: &str,
+        title: Option<&str>,
+    ) -> Result<Content, BuildError> {
+        let names: Vec<Tagged> = self.names.iter().map(|(tagged, _)| tagged.clone()).collect();
+        let mut images = Vec::with_capacity(self.members.len());
+        for member in &mut self.members {
+            let image = member.packing.assemble(compression, dest)?;
+            member.record.image_id = member.record.image_id.or(Some(image.id()));
+            images.push(image);
+        }
+        let content = match self.is_index {
+            true => Content::index(images, &names),
+            false => Content::image(images.remove(0), &names),
+        };
+        let content = content.titled(title.map(str::to_owned));
+        self.id = self.id.or(Some(content.id()));
+        self.manifest = Some(content.digest());
+        Ok(content)
+    }
+
+    /// Writes one output. With a title there are other results beside this one, and it keeps apart from them.
+    fn write(&mut self, output: &Output, title: Option<&str>) -> Result<(), BuildError> {
+        let failed =
+            |dest: &str, error: output::Error| BuildError::Export { dest: dest.to_owned(), source: boxed(error) };
+        match output {
+            Output::Oci { dest, tar, compression } => {
+                let shown = shown(dest);
+                let chosen = match compression.algorithm {
+                    Algorithm::None => LayerCompression::Uncompressed,
+                    Algorithm::Gzip => LayerCompression::default(),
+                    Algorithm::Zstd => LayerCompression::parse("zstd").unwrap_or_default(),
+                };
+                let chosen = compression.level.map_or(chosen, |level| chosen.with_level(level));
+                let content = self.content(chosen, &shown, title)?;
+                match (tar, dest) {
+                    (false, Destination::Path(dir)) => archive::write_oci_dir(&content, dir),
+                    _ => write_to(dest, |out| archive::write_oci_tar(&content, out)),
+                }
+                .map_err(|error| failed(&shown, error))
+            }
+            Output::Docker { dest } => {
+                let shown = shown(dest);
+                // `docker load` unpacks at once: compressing for it would only cost time twice.
+                let content = self.content(LayerCompression::Uncompressed, &shown, title)?;
+                write_to(dest, |out| archive::write_docker_tar(&content, out)).map_err(|error| failed(&shown, error))
+            }
+            Output::Tar { dest } => {
+                let shown = shown(dest);
+                let options = self.members[0].packing.options;
+                let roots = self.roots()?;
+                let written = match (self.is_index, roots.as_slice()) {
+                    (false, [(_, layers)]) => write_to(dest, |out| rootfs::write_tar(layers, &options, out)),
+                    _ => write_to(dest, |out| rootfs::write_tar_of(&roots, &options, out)),
+                };
+                written.map_err(|error| failed(&shown, error))
+            }
+            Output::Local { dest } => {
+                let top = title.map_or_else(|| dest.clone(), |title| dest.join(title.replace('/', "_")));
+                for (dir, layers) in self.roots()? {
+                    let dest = if self.is_index { top.join(dir) } else { top.clone() };
+                    rootfs::write_local(&layers, &dest).map_err(|error| failed(&dest.display().to_string(), error))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The files of each image, by the directory that they have where there are several.
+    fn roots(&self) -> Result<Vec<(String, Vec<ImageLayer<'_>>)>, BuildError> {
+        let root = |member: &'_ Member<'_>| rootfs::platform_dir(&member.platform);
+        self.members.iter().map(|member| Ok((root(member), member.packing.image_layers()?))).collect()
+    }
+
+    /// Keeps what was built in the store, under its names.
+    fn keep(mut self, request: &Request, store: &Store) -> Result<Built, BuildError> {
+        let failed = |error: StoreError| store_error(&request.store, error);
+        if !self.is_index && (request.want_image_id || self.members[0].record.image_id.is_some()) {
+            self.id = Some(self.members[0].id()?);
+        }
+        if self.is_index && request.want_image_id && self.id.is_none() {
+            // The digest that an OCI layout would have it under.
+            self.content(LayerCompression::default(), "the image id", None)?;
+        }
+        for member in &self.members {
+            if member.known.as_ref().is_none_or(|known| known.image_id != member.record.image_id) {
+                store.db().put_image(&member.record).map_err(failed)?;
+            }
+        }
+        let images: Vec<(String, ImageKey)> =
+            self.members.iter().map(|member| (member.platform.clone(), member.key)).collect();
+        let key = match self.is_index {
+            false => images[0].1,
+            true => {
+                let index = IndexRecord { images: images.clone(), created: now(), digest: self.id };
+                let key = index.key();
+                store.pin(key.as_bytes()).map_err(failed)?;
+                let known = store.db().index(key).map_err(failed)?;
+                self.id = self.id.or(known.as_ref().and_then(|known| known.digest));
+                if known.is_none_or(|known| known.digest != self.id) {
+                    store.db().put_index(&IndexRecord { digest: self.id, ..index }).map_err(failed)?;
+                }
+                key
+            }
+        };
+        for (_, name) in &self.names {
+            if store.db().name(name).map_err(failed)? != Some(key) {
+                store.db().put_name(name, key).map_err(failed)?;
+            }
+        }
+        Ok(Built {
+            name: self.group.name.clone(),
+            image: key,
+            image_id: self.id,
+            manifest: self.manifest,
+            names: self.names.into_iter().map(|(_, name)| name).collect(),
+            images,
+        })
+    }
 }
 
 /// The tags as archives write them, and as the store keeps them.
-fn canonical_names(request: &Request) -> Result<Vec<(Tagged, String)>, BuildError> {
+fn canonical_names<'t>(tags: impl Iterator<Item = &'t String>) -> Result<Vec<(Tagged, String)>, BuildError> {
     let name = |text: &String| {
         let invalid = |reason: String| BuildError::InvalidName { name: text.clone(), reason };
         let reference = Reference::parse(text).map_err(|error| invalid(error.to_string()))?;
         let tagged = Tagged::parse(text).map_err(|error| invalid(error.reason.to_owned()))?;
         Ok((tagged, reference.to_string()))
     };
-    request.tags.iter().map(name).collect()
+    tags.map(name).collect()
 }
 
 fn time_of(nanos: i64) -> Timestamp {
@@ -103,14 +266,14 @@ fn time_of(nanos: i64) -> Timestamp {
 }
 
 /// The target's configuration with the times of this build's layers.
-fn config(request: &Request, store: &Store, plan: &Plan, steps: &Steps<'_>) -> Result<ImageConfig, StoreError> {
-    let mut config = plan.target.config.clone();
+fn config(request: &Request, store: &Store, target: &Target, steps: &Steps<'_>) -> Result<ImageConfig, StoreError> {
+    let mut config = target.config.clone();
     config.rootfs.diff_ids.clear();
-    if plan.target.base == Some(Base::Host) {
+    if target.base == Some(Base::Host) {
         config.config.labels.insert(PORTABLE_LABEL.to_owned(), "false".to_owned());
     }
-    let first = config.history.len() - plan.target.made_by.len();
-    for (entry, made_by) in config.history[first..].iter_mut().zip(&plan.target.made_by) {
+    let first = config.history.len() - target.made_by.len();
+    for (entry, made_by) in config.history[first..].iter_mut().zip(&target.made_by) {
         entry.created = made_by.and_then(|node| steps.result(node)).map(|done| time_of(done.created_nanos));
     }
     if let Some(epoch) = request.source_date_epoch {
@@ -243,54 +406,6 @@ impl Packing<'_> {
             .collect();
         let packed = packed.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(Assembled::new(&self.config, packed, &BTreeMap::new()))
-    }
-
-    /// Writes one output; gives the image id and the manifest's digest where there are any.
-    fn write(
-        &self,
-        output: &Output,
-        names: &[(Tagged, String)],
-    ) -> Result<(Option<Sha256>, Option<Sha256>), BuildError> {
-        let names: Vec<Tagged> = names.iter().map(|(tagged, _)| tagged.clone()).collect();
-        match output {
-            Output::Oci { dest, tar, compression } => {
-                let shown = shown(dest);
-                let chosen = match compression.algorithm {
-                    Algorithm::None => LayerCompression::Uncompressed,
-                    Algorithm::Gzip => LayerCompression::default(),
-                    Algorithm::Zstd => LayerCompression::parse("zstd").unwrap_or_default(),
-                };
-                let chosen = compression.level.map_or(chosen, |level| chosen.with_level(level));
-                let image = self.assemble(chosen, &shown)?;
-                match (tar, dest) {
-                    (false, Destination::Path(dir)) => archive::write_oci_dir(&image, &names, dir),
-                    _ => write_to(dest, |out| archive::write_oci_tar(&image, &names, out)),
-                }
-                .map_err(|error| self.export_failed(&shown, error))?;
-                Ok((Some(image.id()), Some(image.descriptor().digest)))
-            }
-            Output::Docker { dest } => {
-                let shown = shown(dest);
-                // `docker load` unpacks at once: compressing for it would only cost time twice.
-                let image = self.assemble(LayerCompression::Uncompressed, &shown)?;
-                write_to(dest, |out| archive::write_docker_tar(&image, &names, out))
-                    .map_err(|error| self.export_failed(&shown, error))?;
-                Ok((Some(image.id()), Some(image.descriptor().digest)))
-            }
-            Output::Tar { dest } => {
-                let shown = shown(dest);
-                let layers = self.image_layers()?;
-                write_to(dest, |out| rootfs::write_tar(&layers, &self.options, out))
-                    .map_err(|error| self.export_failed(&shown, error))?;
-                Ok((None, None))
-            }
-            Output::Local { dest } => {
-                let layers = self.image_layers()?;
-                rootfs::write_local(&layers, dest)
-                    .map_err(|error| self.export_failed(&dest.display().to_string(), error))?;
-                Ok((None, None))
-            }
-        }
     }
 
     fn image_layers(&self) -> Result<Vec<ImageLayer<'_>>, BuildError> {

@@ -30,9 +30,11 @@ mod steps;
 mod stops;
 mod traced;
 mod walk;
+mod wanted;
 mod why;
 mod workshop;
 
+pub(crate) use bases::OtherPlatform;
 pub use host::HostError;
 
 use crate::api::{BuildError, Cancel, Entitlement, Outcome, Place, Request, Source};
@@ -43,10 +45,8 @@ use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
 use crate::tree::TreePath;
 pub(crate) use context::BuildContext;
-use kiln_dsl::ast::Document;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::extended::Dialect;
-use kiln_dsl::parser::Parsed;
 use kiln_dsl::platform::Platform;
 use kiln_dsl::span::Span;
 use std::path::{Path, PathBuf};
@@ -95,16 +95,17 @@ pub(crate) fn build_in(
     let fetcher = sources::fetcher(request, store, &secrets, &agents, cancel);
     let gathered = gather::gather(request, store, &fetcher, &shop.memory)?;
     let gather::Gathered { file, path, contexts, main, named, project } = gathered;
-    let options = options(request, main, named)?;
-    let (parsed, document) = read_document(&path, &file, &options)?;
+    let options = options(request, main, named);
+    let sheets = wanted::sheets(request, &options, read_document(&path, &file)?, &file)?;
     let bases = bases::Bases::new(request, store, sink, &file);
-    let (plan, images) = make_plan(&document, &options, &bases, &file, sink)?;
+    let (plan, images) = make_plan(&sheets, &bases, &file, sink)?;
+    let groups = wanted::groups(request, &sheets, &plan)?;
     binfmt::check(&plan, &file)?;
-    for message in arguments::notes(request, &document, &plan) {
+    for message in arguments::notes(request, sheets.iter().map(|sheet| &sheet.document), &plan) {
         sink.emit(Event::Warning { message });
     }
     let local = contexts.first().filter(|_| options.main == plan::ContextBase::Local(plan::ContextId(0)));
-    tell_findings(&parsed, &options, &images, local, &file, sink)?;
+    tell_findings(&sheets, &images, local, &file, sink)?;
     shop.set_reads(reads::Reads::of(&plan));
     let begun = record::Begun::new(started, project);
     let baseline = baseline::Baseline::load(store, begun.project, request, &plan, &file);
@@ -127,7 +128,7 @@ pub(crate) fn build_in(
         begun: &begun,
     };
     let steps = steps::Steps::new(parts);
-    let result = run(request, store, &plan, &steps, started);
+    let result = run(request, store, (&plan, &groups), &steps, started);
     let written = record::write(&begun, request, store, (&plan, &file, &contexts), (&book, &baseline), &result);
     if let Err(error) = written {
         // The image is there: what explains it is worth a warning, and no failure.
@@ -167,10 +168,11 @@ pub fn plan(
     let fetcher = sources::fetcher(request, &store, &secrets, &agents, cancel);
     let gathered = gather::gather(request, &store, &fetcher, &Memory::default())?;
     let gather::Gathered { file, path, mut contexts, main, named, project } = gathered;
-    let options = options(request, main, named)?;
-    let (_, document) = read_document(&path, &file, &options)?;
+    let options = options(request, main, named);
+    let sheets = wanted::sheets(request, &options, read_document(&path, &file)?, &file)?;
     let bases = bases::Bases::new(request, &store, sink, &file);
-    let (plan, _) = make_plan(&document, &options, &bases, &file, sink)?;
+    let (plan, _) = make_plan(&sheets, &bases, &file, sink)?;
+    wanted::groups(request, &sheets, &plan)?;
     let root = match &request.context {
         crate::api::Context::Directory(root) => root.as_path(),
         _ => Path::new("/"),
@@ -229,32 +231,21 @@ impl Sink for Silent {
     fn emit(&self, _: Event) {}
 }
 
-/// What the Dockerfile says, its alternatives decided: as the checks see it, with one branch of each matrix, and as it is
-/// planned, with all of them.
-pub(crate) fn read_document(path: &Path, file: &File, options: &Options) -> Result<(Parsed, Document), BuildError> {
-    let failed = |diagnostics| {
-        let File { name, text } = file.clone();
-        Err(BuildError::Diagnostics { file: name, text, diagnostics })
-    };
-    let mut parsed = kiln_dsl::parser::parse_as(&file.text, Dialect::of_file(path));
+/// What the Dockerfile says, its alternatives not decided yet.
+pub(crate) fn read_document(path: &Path, file: &File) -> Result<kiln_dsl::parser::Parsed, BuildError> {
+    let parsed = kiln_dsl::parser::parse_as(&file.text, Dialect::of_file(path));
     if parsed.has_errors() {
-        return failed(parsed.diagnostics);
+        let File { name, text } = file.clone();
+        return Err(BuildError::Diagnostics { file: name, text, diagnostics: parsed.diagnostics });
     }
-    let chosen = |unroll| plan::choose(&parsed.document, options, unroll);
-    match chosen(plan::Unroll::All).and_then(|document| Ok((document, chosen(plan::Unroll::One)?))) {
-        Ok((document, checked)) => {
-            parsed.document = checked;
-            Ok((parsed, document))
-        }
-        Err(problems) => failed([parsed.diagnostics, problems].concat()),
-    }
+    Ok(parsed)
 }
 
 /// Runs the steps, and makes the image of them.
 fn run(
     request: &Request,
     store: &Store,
-    plan: &Plan,
+    (plan, groups): (&Plan, &[wanted::Group]),
     steps: &steps::Steps<'_>,
     started: Instant,
 ) -> Result<Outcome, BuildError> {
@@ -263,21 +254,14 @@ fn run(
         let _ = store.flush();
         return Err(error);
     }
-    let finished = finish::finish(request, store, plan, steps)?;
+    let results = finish::finish(request, store, (plan, groups), steps)?;
     let unstable = steps.book.unstable();
     if request.verify && !unstable.is_empty() {
         let _ = store.flush();
         return Err(BuildError::NotDeterministic { steps: unstable });
     }
     store.flush().map_err(|error| store_error(&request.store, error))?;
-    Ok(Outcome {
-        image: Some(finished.key),
-        image_id: finished.image_id,
-        manifest: finished.manifest,
-        names: finished.names,
-        counts: steps.book.counts(),
-        duration: started.elapsed().as_secs_f64(),
-    })
+    Ok(Outcome { results, counts: steps.book.counts(), duration: started.elapsed().as_secs_f64() })
 }
 
 fn store_error(store: &Path, error: StoreError) -> BuildError {
@@ -327,30 +311,11 @@ fn context_name(root: &Path) -> String {
     std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf()).display().to_string()
 }
 
-fn options(
-    request: &Request,
-    main: plan::ContextBase,
-    contexts: Vec<(String, plan::ContextBase)>,
-) -> Result<Options, BuildError> {
-    let host = Platform::host();
-    let platform = match request.platforms.as_slice() {
-        [] => host.clone(),
-        [one] => Platform::parse(one)
-            .map_err(|error| BuildError::Platform { platform: one.clone(), reason: error.to_string() })?,
-        _ => {
-            return Err(BuildError::Unsupported {
-                what: "building for several platforms at once".to_owned(),
-                place: None,
-                advice: Some("build once for each platform".to_owned()),
-            });
-        }
-    };
-    Ok(Options {
-        target: request.targets.first().cloned(),
+/// What is the same for all that a request wants.
+fn options(request: &Request, main: plan::ContextBase, contexts: Vec<(String, plan::ContextBase)>) -> Options {
+    Options {
         build_args: request.build_args.clone(),
         labels: request.labels.clone(),
-        platform,
-        build_platform: host,
         offline: request.network == crate::api::NetworkMode::None,
         main,
         contexts,
@@ -359,20 +324,21 @@ fn options(
                 || request.allow.contains(&Entitlement::NetworkHost),
             insecure: request.allow.contains(&Entitlement::SecurityInsecure),
         },
-    })
+        ..Options::new(Platform::host())
+    }
 }
 
 /// Plans, fetching what is known of images until nothing is missing.
 fn make_plan(
-    document: &Document,
-    options: &Options,
+    sheets: &[wanted::Sheet],
     bases: &bases::Bases<'_>,
     file: &File,
     sink: &dyn Sink,
 ) -> Result<(Plan, Images), BuildError> {
     let mut images = Images::new();
+    let wanted: Vec<plan::Wanted<'_>> = sheets.iter().map(wanted::Sheet::wanted).collect();
     loop {
-        match plan::plan(document, options, &images) {
+        match plan::plan(&wanted, &images) {
             Ok(Planned::Plan(plan, findings)) => {
                 for finding in findings {
                     sink.emit(Event::Warning { message: finding_words(&finding, file) });
@@ -389,8 +355,7 @@ fn make_plan(
                 let File { name, text } = file.clone();
                 return Err(BuildError::Diagnostics { file: name, text, diagnostics });
             }
-            Err(PlanError::UnknownTarget { stages }) => {
-                let name = options.target.clone().unwrap_or_default();
+            Err(PlanError::UnknownTarget { name, stages }) => {
                 return Err(BuildError::UnknownTarget { name, file: file.name.clone(), stages });
             }
         }
@@ -399,14 +364,28 @@ fn make_plan(
 
 /// Says what the build checks find in the stages that are built; an error where the file allows no finding.
 fn tell_findings(
-    parsed: &Parsed,
-    options: &Options,
+    sheets: &[wanted::Sheet],
     images: &Images,
     context: Option<&BuildContext>,
     file: &File,
     sink: &dyn Sink,
 ) -> Result<(), BuildError> {
-    let (findings, violations) = crate::check::warnings(parsed, options, images, context);
+    let mut findings: Vec<Diagnostic> = Vec::new();
+    let mut violations = Vec::new();
+    for sheet in sheets {
+        for stage in sheet.checked_stages() {
+            let (found, violated) = crate::check::warnings(&sheet.parsed, &sheet.options, stage, images, context);
+            // What is found for two results is told once.
+            let is_new = |one: &Diagnostic| {
+                !findings.iter().any(|other| (other.span, &other.message) == (one.span, &one.message))
+            };
+            let found: Vec<Diagnostic> = found.into_iter().filter(is_new).collect();
+            findings.extend(found);
+            violations.extend(violated);
+        }
+    }
+    findings.sort_by_key(|found| found.span.start);
+    violations.dedup();
     for finding in &findings {
         // The form of Docker's warnings.
         let line = file.place(finding.span).line();
@@ -438,6 +417,7 @@ fn announce(plan: &Plan, begun: &record::Begun) -> Event {
             stage: shown.stage.clone(),
             instruction: shown.instruction.clone(),
             line: shown.line,
+            platform: shown.lane.clone(),
         })
         .collect();
     Event::BuildStarted { build: begun.id.to_string(), steps }

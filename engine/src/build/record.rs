@@ -60,10 +60,25 @@ pub(crate) fn write(
     };
     let (mut build, keys) = build(begun, request, planned, (book, baseline), end);
     if let Ok(outcome) = result {
-        build.image = outcome.image;
-        build.names.clone_from(&outcome.names);
+        build.image = outcome.only().map(|built| built.image);
+        build.names = outcome.results.iter().flat_map(|built| built.names.clone()).collect();
     }
     store.put_build(begun.project, &build, &keys)
+}
+
+/// The stages that were asked for by name.
+pub(crate) fn target(request: &Request) -> Option<String> {
+    let names: Vec<&str> = request.targets.iter().filter_map(|target| target.stage.as_deref()).collect();
+    (!names.is_empty()).then(|| names.join(","))
+}
+
+/// The platforms of the results.
+pub(crate) fn platform(plan: &Plan) -> String {
+    // As before there were several: the platform of the result, which a FROM may have changed.
+    match plan.results.as_slice() {
+        [only] => only.platform.to_string(),
+        _ => plan.platforms().into_iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+    }
 }
 
 /// What there is to know of a build, and the keys of its steps.
@@ -79,8 +94,8 @@ pub(crate) fn build(
         dockerfile: begun.dockerfile.clone(),
         text: Some(blake3::hash(file.text.as_bytes()).into()),
         ignore: contexts.first().and_then(BuildContext::ignore_file).map(|(name, digest)| (name.to_owned(), digest)),
-        target: request.targets.first().cloned(),
-        platform: plan.target.platform.to_string(),
+        target: target(request),
+        platform: platform(plan),
         build_args: request.build_args.iter().map(|(name, value)| (name.clone(), digest(value))).collect(),
         labels: request.labels.clone(),
         secrets: request.secrets.iter().map(|secret| secret.id.clone()).collect(),

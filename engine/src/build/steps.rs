@@ -28,6 +28,7 @@ use crate::source::Fetcher;
 use crate::store::logs::LogBuffer;
 use crate::store::{ImageLayerRef, Record, Store, Used};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
+use kiln_dsl::platform::Platform;
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -101,6 +102,8 @@ pub(crate) struct Steps<'a> {
     pub book: &'a Book<'a>,
     pub baseline: &'a Baseline,
     pub begun: &'a Begun,
+    /// For each instruction those behind it that only change the configuration.
+    followers: Vec<Vec<usize>>,
     done: Vec<OnceLock<Done>>,
     notes: Vec<OnceLock<Note>>,
     /// Set once it was said that steps cannot be watched here.
@@ -165,6 +168,7 @@ impl<'a> Steps<'a> {
             book,
             baseline,
             begun,
+            followers: plan.followers(),
             done: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             notes: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             untraced: OnceLock::new(),
@@ -225,24 +229,21 @@ impl<'a> Steps<'a> {
 
     /// Instructions that only change the configuration are done as soon as what is before them is.
     pub fn show_trailing(&self, shown: usize, is_cancelled: bool) {
-        let rest = self.plan.shown.iter().enumerate().skip(shown + 1);
-        let stage = &self.plan.shown[shown].stage;
-        for (index, _) in rest.take_while(|(_, next)| next.node.is_none() && next.stage == *stage) {
+        let mut next: Vec<usize> = self.followers[shown].iter().rev().copied().collect();
+        while let Some(index) = next.pop() {
             let ending = match is_cancelled {
                 true => Ending::new(Verdict::Cancelled),
                 false => book::configuration(self.configuration_change(index)),
             };
             self.book.finish(index, ending);
+            next.extend(self.followers[index].iter().rev());
         }
     }
 
     /// The same for those that nothing goes before.
     pub fn show_leading(&self) {
-        let mut before: Option<&str> = None;
         for (index, shown) in self.plan.shown.iter().enumerate() {
-            let begins_stage = before != Some(shown.stage.as_str());
-            before = Some(&shown.stage);
-            if begins_stage && shown.node.is_none() {
+            if shown.begins && shown.node.is_none() {
                 self.book.finish(index, book::configuration(self.configuration_change(index)));
                 self.show_trailing(index, false);
             }
@@ -316,12 +317,19 @@ impl<'a> Steps<'a> {
 
     /// The names of a step across builds: by its text, by its place, and by its text in whatever project.
     pub(super) fn step_ids(&self, step: &Step) -> [StepId; 3] {
-        let text = &self.plan.shown[step.shown].instruction;
+        let shown = &self.plan.shown[step.shown];
+        let text = &shown.instruction;
         let ordinal = step.ordinal.to_string();
         let (context, file) = (self.begun.context.as_str(), self.begun.dockerfile.as_str());
-        let by_text = key::step_id(&["text", context, file, &step.stage, text]);
-        let by_place = key::step_id(&["place", context, file, &step.stage, &ordinal]);
-        let anywhere = key::step_id(&["anywhere", &step.stage, text]);
+        // What is for this machine is known as it was before there were others.
+        let is_own = shown.lane.is_empty() || shown.lane == Platform::host().to_string();
+        let id = |parts: &[&str]| match is_own {
+            true => key::step_id(parts),
+            false => key::step_id(&[parts, &[shown.lane.as_str()]].concat()),
+        };
+        let by_text = id(&["text", context, file, &step.stage, text]);
+        let by_place = id(&["place", context, file, &step.stage, &ordinal]);
+        let anywhere = id(&["anywhere", &step.stage, text]);
         [by_text, by_place, anywhere]
     }
 
@@ -418,10 +426,12 @@ impl<'a> Steps<'a> {
     fn moved(&self, shown: usize) -> Option<Change> {
         let crate::explain::align::Origin::Moved(old) = self.baseline.alignment.origins[shown] else { return None };
         let steps = &self.baseline.build.as_ref()?.steps;
-        let stage = &steps.get(old)?.stage;
-        let old = steps[..old].iter().filter(|step| step.stage == *stage).count() + 1;
-        let stage = &self.plan.shown[shown].stage;
-        let new = self.plan.shown[..shown].iter().filter(|step| step.stage == *stage).count() + 1;
+        let was = steps.get(old)?;
+        let is_with = |step: &&crate::explain::BuildStep| (&step.stage, &step.platform) == (&was.stage, &was.platform);
+        let old = steps[..old].iter().filter(is_with).count() + 1;
+        let is = &self.plan.shown[shown];
+        let is_with = |step: &&crate::plan::Shown| (&step.stage, &step.lane) == (&is.stage, &is.lane);
+        let new = self.plan.shown[..shown].iter().filter(is_with).count() + 1;
         Some(Change::Moved { old, new })
     }
 

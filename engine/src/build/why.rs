@@ -270,17 +270,7 @@ impl Steps<'_> {
 
     /// The places of the instructions that `step` builds on, in its stage and those below, the nearest first.
     fn before(&self, step: &Step) -> Vec<usize> {
-        let mut stages = vec![step.stage.as_str()];
-        let mut next = step.parent;
-        while let Some(id) = next {
-            let node = self.plan.graph.get(id);
-            if !stages.contains(&node.stage.as_str()) {
-                stages.push(&node.stage);
-            }
-            next = node.parent;
-        }
-        let shown = self.plan.shown[..step.shown].iter().enumerate().rev();
-        shown.filter(|(_, one)| stages.contains(&one.stage.as_str())).map(|(index, _)| index).collect()
+        std::iter::successors(self.plan.shown[step.shown].previous, |&index| self.plan.shown[index].previous).collect()
     }
 
     /// The instruction that sets `name` (or, with an empty name, the one thing that its keyword sets), where it
@@ -302,7 +292,9 @@ impl Steps<'_> {
         }
         let build = self.baseline.build.as_ref()?;
         let mut removed = self.baseline.alignment.removed.iter().map(|&old| &build.steps[old]);
-        let gone = removed.rfind(|old| old.stage == step.stage && sets(&old.instruction))?;
+        let lane = &self.plan.shown[step.shown].lane;
+        let is_here = |old: &&crate::explain::BuildStep| old.stage == step.stage && old.platform == *lane;
+        let gone = removed.rfind(|old| is_here(old) && sets(&old.instruction))?;
         Some(Root { shown: None, name: gone.name.clone() })
     }
 

@@ -11,6 +11,8 @@ use std::collections::HashMap;
 pub struct Item<'a> {
     /// The stage's name, or its number.
     pub stage: &'a str,
+    /// The platform: a stage of two platforms is two stages.
+    pub platform: &'a str,
     /// The instruction.
     pub text: &'a str,
 }
@@ -70,14 +72,15 @@ pub fn align(old: &[Item<'_>], new: &[Item<'_>]) -> Alignment {
     found
 }
 
-type Stage<'a> = (&'a str, Vec<usize>);
+/// A stage and its platform, with its instructions.
+type Stage<'a> = ((&'a str, &'a str), Vec<usize>);
 
 fn stages<'a>(items: &[Item<'a>]) -> Vec<Stage<'a>> {
     let mut all: Vec<Stage<'a>> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
     for (index, item) in items.iter().enumerate() {
-        let place = *places.entry(item.stage).or_insert_with(|| {
-            all.push((item.stage, Vec::new()));
+        let place = *places.entry((item.stage, item.platform)).or_insert_with(|| {
+            all.push(((item.stage, item.platform), Vec::new()));
             all.len() - 1
         });
         all[place].1.push(index);
@@ -89,7 +92,8 @@ fn is_number(stage: &str) -> bool {
     stage.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// For each new stage the old one: by name, then by the first instruction, then in order.
+/// For each new stage the old one: by name, then by the first instruction, then in order. A stage of another platform is
+/// its old one only where the two builds have no platform in common.
 fn pair_stages(old: &[Item<'_>], olds: &[Stage<'_>], new: &[Item<'_>], news: &[Stage<'_>]) -> Vec<Option<usize>> {
     let mut pairs: Vec<Option<usize>> = vec![None; news.len()];
     let mut free: Vec<usize> = (0..olds.len()).collect();
@@ -101,9 +105,12 @@ fn pair_stages(old: &[Item<'_>], olds: &[Stage<'_>], new: &[Item<'_>], news: &[S
         }
     };
     let first = |items: &[Item<'_>], stage: &Stage<'_>| stage.1.first().map(|&index| items[index].text.to_owned());
-    take(&mut pairs, &|a, b| a.0 == b.0 && !is_number(a.0));
-    take(&mut pairs, &|a, b| first(old, a) == first(new, b));
-    take(&mut pairs, &|_, _| true);
+    let is_same = |a: &Stage<'_>, b: &Stage<'_>| a.0.1 == b.0.1;
+    let is_other = !news.iter().any(|new| olds.iter().any(|old| is_same(old, new)));
+    let fits = |a: &Stage<'_>, b: &Stage<'_>| is_other || is_same(a, b);
+    take(&mut pairs, &|a, b| a.0.0 == b.0.0 && !is_number(a.0.0) && fits(a, b));
+    take(&mut pairs, &|a, b| first(old, a) == first(new, b) && fits(a, b));
+    take(&mut pairs, &|a, b| fits(a, b));
     pairs
 }
 
@@ -180,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn items<'a>(lines: &[(&'a str, &'a str)]) -> Vec<Item<'a>> {
-        lines.iter().map(|&(stage, text)| Item { stage, text }).collect()
+        lines.iter().map(|&(stage, text)| Item { stage, platform: "", text }).collect()
     }
 
     fn aligned(old: &[&str], new: &[&str]) -> Alignment {
@@ -250,7 +257,7 @@ mod tests {
             let list = |lines: &[(String, String)]| -> Vec<(String, String)> { lines.to_vec() };
             let (old, new) = (list(&old), list(&new));
             let refer = |lines: &'static [(String, String)]| -> Vec<Item<'static>> {
-                lines.iter().map(|(stage, text)| Item { stage, text }).collect()
+                lines.iter().map(|(stage, text)| Item { stage, platform: "", text }).collect()
             };
             let found = align(&refer(Box::leak(old.clone().into_boxed_slice())), &refer(Box::leak(new.clone().into_boxed_slice())));
             let mut seen: Vec<usize> = found.origins.iter().filter_map(|origin| origin.old()).chain(found.removed).collect();

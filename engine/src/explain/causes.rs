@@ -104,6 +104,7 @@ pub(super) mod tests {
         BuildStep {
             name: name.into(),
             stage: "0".into(),
+            platform: String::new(),
             instruction: name.into(),
             written: name.into(),
             line: 1,

@@ -15,14 +15,11 @@ pub type WithKeys<'a> = (&'a Build, &'a [Vec<Component>]);
 
 /// `new`, each step explained by what `old` had. Steps that differ count as run, with the time that they took.
 pub fn diff((old, old_keys): WithKeys<'_>, (new, new_keys): WithKeys<'_>, listing: Listing<'_>) -> Build {
-    let items = |build: &'_ Build| -> Vec<(String, String)> {
-        build.steps.iter().map(|step| (step.stage.clone(), step.written.clone())).collect()
-    };
-    let (old_items, new_items) = (items(old), items(new));
-    fn refer(list: &[(String, String)]) -> Vec<Item<'_>> {
-        list.iter().map(|(stage, text)| Item { stage, text }).collect()
+    fn items(build: &Build) -> Vec<Item<'_>> {
+        let steps = build.steps.iter();
+        steps.map(|step| Item { stage: &step.stage, platform: &step.platform, text: &step.written }).collect()
     }
-    let aligned = align::align(&refer(&old_items), &refer(&new_items));
+    let aligned = align::align(&items(old), &items(new));
     let mut build = new.clone();
     build.before = Some(Before {
         id: old.id,
@@ -116,10 +113,11 @@ pub fn instruction_change(old: &str, new: &str) -> Change {
 /// The instruction before `index` in its stage that sets the variable of this component and differs itself.
 fn setter(build: &Build, index: usize, label: &str) -> Option<usize> {
     let (keyword, name) = label.split_once(' ').filter(|(keyword, _)| matches!(*keyword, "ENV" | "ARG"))?;
-    let stage = &build.steps[index].stage;
+    let (stage, platform) = (&build.steps[index].stage, &build.steps[index].platform);
     (0..index).rev().find(|&at| {
         let step = &build.steps[at];
         step.stage == *stage
+            && step.platform == *platform
             && step.instruction.split_once(' ').is_some_and(|(word, rest)| word == keyword && sets(rest, name))
             && !step.why.changes.is_empty()
     })

@@ -78,9 +78,9 @@ pub struct Asked {
     pub text: Option<ContentId>,
     /// The ignore file with its content, if there was one.
     pub ignore: Option<(String, ContentId)>,
-    /// The stage, if one was named.
+    /// The stages, if some were named, with commas between them.
     pub target: Option<String>,
-    /// The platform.
+    /// The platforms, with commas between them.
     pub platform: String,
     /// The names of build arguments with digests of their values.
     pub build_args: Vec<(String, ContentId)>,
@@ -138,6 +138,8 @@ pub struct BuildStep {
     pub name: String,
     /// The stage's name, or its number.
     pub stage: String,
+    /// Its platform: `linux/amd64`, or `linux/amd64->arm64`; empty where it has none.
+    pub platform: String,
     /// The instruction with all values expanded.
     pub instruction: String,
     /// The instruction as it is written.

@@ -90,6 +90,9 @@ pub struct StepReport {
     pub name: String,
     /// The stage's name, or its number.
     pub stage: String,
+    /// Its platform: `linux/amd64`, or `linux/amd64->arm64` where it runs on one and its result depends on another that
+    /// is built for; empty where it has none.
+    pub platform: String,
     /// The instruction with all values expanded.
     pub instruction: String,
     /// First line in the Dockerfile, counted from 1; 0 for a trigger of a base image.
@@ -230,6 +233,7 @@ impl StepReport {
             step: index,
             name: step.name.clone(),
             stage: step.stage.clone(),
+            platform: step.platform.clone(),
             instruction: step.instruction.clone(),
             line: step.line,
             inputs: step.inputs.clone(),

@@ -121,7 +121,8 @@ pub fn image_id(config: &ImageConfig, diff_ids: &[Sha256]) -> Sha256 {
     config.id()
 }
 
-fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
+/// Names a document by its bytes.
+pub fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
     Descriptor {
         media_type: media_type.to_owned(),
         digest: Sha256::of(bytes),

@@ -10,7 +10,7 @@ use kiln_dsl::platform::Platform;
 use kiln_dsl::span::Span;
 
 /// A stated key.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Declared {
     /// The things to look at, in the order written.
     pub parts: Vec<Part>,
@@ -77,7 +77,7 @@ pub enum Rhythm {
 }
 
 /// One thing to look at.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Part {
     /// Its name in explanations: `json package.json .dependencies`.
     pub label: String,
@@ -94,7 +94,7 @@ pub struct Part {
 }
 
 /// What a part looks at.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum What {
     /// A variable.
     Variable {
@@ -128,7 +128,7 @@ pub enum What {
         /// The file.
         path: PlacedPath,
         /// What a line has to match.
-        pattern: regex_lite::Regex,
+        pattern: LinePattern,
     },
     /// A secret.
     Secret(String),
@@ -152,6 +152,16 @@ pub enum What {
     },
     /// A bucket of time.
     Time(Period),
+}
+
+/// What lines of a file have to match; two of the same text are one.
+#[derive(Clone, Debug)]
+pub struct LinePattern(pub regex_lite::Regex);
+
+impl PartialEq for LinePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
 }
 
 /// Where paths are looked up.

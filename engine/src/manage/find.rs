@@ -6,7 +6,8 @@
 use crate::api::ManageError;
 use crate::digest::ImageKey;
 use crate::registry::Reference;
-use crate::store::{ImageRecord, Store, StoreError};
+use crate::store::{ImageRecord, IndexRecord, Store, StoreError};
+use kiln_dsl::platform::Platform;
 use kiln_dsl::suggest;
 
 /// Fewer digits of an id are more likely a slip than meant.
@@ -69,6 +70,13 @@ fn ids_with_prefix(store: &Store, word: &str) -> Result<Vec<(String, ImageKey)>,
             fits.push((id.to_string(), key));
         }
     }
+    for (key, index) in store.db().indexes()? {
+        if wants_key && key.to_hex().starts_with(&digits) {
+            fits.push((key.to_string(), key));
+        } else if let Some(digest) = index.digest.filter(|id| wants_oci && id.to_hex().starts_with(&digits)) {
+            fits.push((digest.to_string(), key));
+        }
+    }
     Ok(fits)
 }
 
@@ -104,16 +112,49 @@ pub(super) fn meaning(
     }
 }
 
-/// The image that `word` means.
+/// What a word led to.
+pub(super) enum Found {
+    Image(ImageKey, ImageRecord),
+    /// Images for several platforms.
+    Index(ImageKey, IndexRecord),
+}
+
+/// The image, or the images, that `word` means.
+pub(super) fn any(
+    store: Option<&Store>,
+    word: &str,
+    failed: &dyn Fn(StoreError) -> ManageError,
+) -> Result<Found, ManageError> {
+    let Some(store) = store else { return Err(unknown(word, &[])) };
+    let key = meaning(store, word, failed)?.key();
+    if let Some(index) = store.db().index(key).map_err(failed)? {
+        return Ok(Found::Index(key, index));
+    }
+    let image = store.db().image(key).map_err(failed)?;
+    let image = image.map(|image| Found::Image(key, image));
+    image.ok_or_else(|| ManageError::UnknownImage { name: word.to_owned(), similar: None })
+}
+
+/// The image that `word` means; of images for several platforms that for this machine.
 pub(super) fn image(
     store: Option<&Store>,
     word: &str,
     failed: &dyn Fn(StoreError) -> ManageError,
 ) -> Result<(ImageKey, ImageRecord), ManageError> {
-    let Some(store) = store else { return Err(unknown(word, &[])) };
-    let key = meaning(store, word, failed)?.key();
-    let image = store.db().image(key).map_err(failed)?;
-    image.map(|image| (key, image)).ok_or_else(|| ManageError::UnknownImage { name: word.to_owned(), similar: None })
+    let index = match any(store, word, failed)? {
+        Found::Image(key, image) => return Ok((key, image)),
+        Found::Index(_, index) => index,
+    };
+    let lost = || ManageError::UnknownImage { name: word.to_owned(), similar: None };
+    let (Some(store), Some(key)) = (store, index.image_for(&Platform::host())) else {
+        return Err(ManageError::OtherPlatforms {
+            name: word.to_owned(),
+            platforms: index.images.iter().map(|(platform, _)| platform.clone()).collect(),
+            images: index.images.iter().map(|(platform, key)| format!("{key} ({platform})")).collect(),
+        });
+    };
+    let image = store.db().image(key).map_err(failed)?.ok_or_else(lost)?;
+    Ok((key, image))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! All that the store knows of one image.
 
+use super::find::Found;
 use crate::api::{ImageDetail, ManageError};
-use crate::digest::Sha256;
+use crate::digest::{ImageKey, Sha256};
 use crate::image::config::ImageConfig;
 use crate::image::manifest;
 use crate::store::{ImageRecord, Store, StoreError};
@@ -15,18 +16,41 @@ use std::path::Path;
 pub fn inspect(store: &Path, image: &str) -> Result<ImageDetail, ManageError> {
     let failed = super::store_failed(store);
     let store = super::open(store)?;
-    let (key, record) = super::find::image(store.as_ref(), image, &failed)?;
-    let Some(store) = store else {
-        return Err(ManageError::UnknownImage { name: image.to_owned(), similar: None });
+    let unknown = || ManageError::UnknownImage { name: image.to_owned(), similar: None };
+    let found = super::find::any(store.as_ref(), image, &failed)?;
+    let Some(store) = store else { return Err(unknown()) };
+    let (key, index) = match found {
+        Found::Image(key, record) => return detail(&store, key, &record).map_err(failed),
+        Found::Index(key, index) => (key, index),
     };
-    let damaged = |error: serde_json::Error| {
-        failed(StoreError::Damaged { what: format!("the configuration of {key}"), detail: error.to_string() })
+    let whole = || -> Result<ImageDetail, StoreError> {
+        let names = super::images::names(&store)?.remove(&key).unwrap_or_default();
+        let summary = super::images::index_summary(&store, key, &index, names)?;
+        let mut images = Vec::with_capacity(index.images.len());
+        for (platform, key) in &index.images {
+            let lost = || StoreError::Damaged {
+                what: format!("image {key} for {platform}"),
+                detail: "it is no longer there".to_owned(),
+            };
+            let record = store.db().image(*key)?.ok_or_else(lost)?;
+            images.push(detail(&store, *key, &record)?);
+        }
+        Ok(ImageDetail { summary, layers: Vec::new(), config: serde_json::Value::Null, images })
     };
-    let names = super::images::names(&store).map_err(&failed)?.remove(&key).unwrap_or_default();
-    let summary = super::images::summary(&store, key, &record, names).map_err(&failed)?;
-    let bytes = final_config(&store, &record).map_err(&failed)?.unwrap_or_else(|| record.config.clone());
+    whole().map_err(failed)
+}
+
+fn detail(store: &Store, key: ImageKey, record: &ImageRecord) -> Result<ImageDetail, StoreError> {
+    let damaged = |error: serde_json::Error| StoreError::Damaged {
+        what: format!("the configuration of {key}"),
+        detail: error.to_string(),
+    };
+    let names = super::images::names(store)?.remove(&key).unwrap_or_default();
+    let summary = super::images::summary(store, key, record, names)?;
+    let bytes = final_config(store, record)?.unwrap_or_else(|| record.config.clone());
     let config = serde_json::from_slice(&bytes).map_err(damaged)?;
-    Ok(ImageDetail { summary, layers: record.layers.iter().map(|layer| layer.id).collect(), config })
+    let layers = record.layers.iter().map(|layer| layer.id).collect();
+    Ok(ImageDetail { summary, layers, config, images: Vec::new() })
 }
 
 /// The config that has the image's id: with the diff ids that its layers were packed with.

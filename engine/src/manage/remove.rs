@@ -17,6 +17,14 @@ pub fn remove(store: &Path, image: &str) -> Result<Removal, ManageError> {
         return Err(ManageError::UnknownImage { name: image.to_owned(), similar: None });
     };
     let meaning = find::meaning(&opened, image, &failed)?;
+    let key = meaning.key();
+    let own = super::images::names(&opened).map_err(&failed)?.remove(&key).unwrap_or_default();
+    let all = super::images::names_with_members(&opened).map_err(&failed)?.remove(&key).unwrap_or_default();
+    let others: Vec<String> =
+        all.into_iter().filter(|name| !own.contains(name)).map(|name| find::familiar(&name)).collect();
+    if own.is_empty() && !others.is_empty() {
+        return Err(ManageError::InIndex { image: image.to_owned(), names: others.join(" ") });
+    }
     take_away(&opened, &meaning).map_err(failed)
 }
 
@@ -33,7 +41,19 @@ fn take_away(store: &Store, meaning: &Meaning) -> Result<Removal, StoreError> {
     for name in &untagged {
         store.db().remove_name(name)?;
     }
-    let forgotten = if names.is_empty() && forget(store, key)? { Some(key) } else { None };
+    store.flush()?;
+    // What images for several platforms still need keeps one of them, name or not.
+    let is_needed = super::images::names_with_members(store)?.get(&key).is_some_and(|names| !names.is_empty());
+    let members = store.db().index(key)?.map(|index| index.images).unwrap_or_default();
+    let forgotten = if names.is_empty() && !is_needed && forget(store, key)? { Some(key) } else { None };
+    if forgotten.is_some() {
+        let names = super::images::names_with_members(store)?;
+        for (_, member) in members {
+            if names.get(&member).is_none_or(Vec::is_empty) {
+                forget(store, member)?;
+            }
+        }
+    }
     store.flush()?;
     Ok(Removal { untagged, forgotten })
 }
@@ -52,6 +72,12 @@ fn forget(store: &Store, key: ImageKey) -> Result<bool, StoreError> {
 /// Forgets an image that was taken for removal.
 pub(super) fn forget_taken(store: &Store, key: ImageKey) -> Result<(), StoreError> {
     store.db().remove_image(key)?;
+    store.db().remove_index(key)?;
+    for (index, record) in store.db().indexes()? {
+        if record.images.iter().any(|(_, image)| *image == key) {
+            store.db().remove_index(index)?;
+        }
+    }
     for (id, other) in store.db().image_ids()? {
         if other == key {
             store.db().remove_image_id(id)?;

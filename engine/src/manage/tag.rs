@@ -1,5 +1,6 @@
 //! One more name for an image.
 
+use super::find::Found;
 use crate::api::ManageError;
 use crate::store::image_name;
 use std::path::Path;
@@ -12,11 +13,15 @@ pub fn tag(store: &Path, image: &str, name: &str) -> Result<String, ManageError>
     let failed = super::store_failed(store);
     let full = image_name(name).map_err(|reason| ManageError::InvalidName { name: name.to_owned(), reason })?;
     let store = super::open(store)?;
-    let (key, _) = super::find::image(store.as_ref(), image, &failed)?;
+    let key = match super::find::any(store.as_ref(), image, &failed)? {
+        Found::Image(key, _) | Found::Index(key, _) => key,
+    };
     let Some(store) = store else { return Ok(full) };
     // Pinned first and looked up again: an image that is going gets no name.
     store.pin(key.as_bytes()).map_err(&failed)?;
-    if store.db().image(key).map_err(&failed)?.is_none() {
+    let is_there =
+        store.db().image(key).map_err(&failed)?.is_some() || store.db().index(key).map_err(&failed)?.is_some();
+    if !is_there {
         return Err(ManageError::UnknownImage { name: image.to_owned(), similar: None });
     }
     store.db().put_name(&full, key).map_err(&failed)?;

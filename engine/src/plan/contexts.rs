@@ -114,7 +114,7 @@ impl Planner<'_> {
             ContextBase::Image(image) => {
                 let known = self.image(image, &platform, stage.from.span)?;
                 let base = Base::Image { key: known.key, name: image.clone() };
-                let node = self.base_node(base.clone(), stage.label());
+                let node = self.base_node(base.clone(), stage);
                 return Some(StageState::new(known.config, base, Some(node), platform));
             }
             ContextBase::Stage(_) => {
@@ -123,7 +123,8 @@ impl Planner<'_> {
             ContextBase::Local(id) => {
                 let copy = everything_of(*id, stage.from.span);
                 let text = format!("context {name}");
-                Some(self.helper(StepKind::Copy(Box::new(copy)), None, Vec::new(), text, stage, stage.from.span))
+                let kind = StepKind::Copy(Box::new(copy));
+                Some(self.helper(kind, None, Vec::new(), (text, String::new()), stage, stage.from.span))
             }
             base => self.context_node(base, &format!("context {name}"), stage, stage.from.span),
         };
@@ -148,7 +149,9 @@ impl Planner<'_> {
             return None;
         };
         self.stage(index);
-        self.done[index].clone()
+        let state = self.done[index].clone()?;
+        self.is_tainted |= state.is_tainted;
+        Some(state)
     }
 
     /// The step that gives a context's files, once for each context.
@@ -167,30 +170,42 @@ impl Planner<'_> {
             ContextBase::Remote(source) => (SourceStep::Remote(source.clone()), source.to_string()),
             _ => return None,
         };
-        let node = self.helper(StepKind::Source(step), None, Vec::new(), text, stage, span);
+        let node = self.helper(StepKind::Source(step), None, Vec::new(), (text, String::new()), stage, span);
         self.fetched.push((base.clone(), node));
         Some(node)
     }
 
-    /// A step that no instruction states, shown before the one that needs it.
+    /// A step that no instruction states, shown before the one that needs it. What is the same for all platforms has
+    /// an empty lane.
     pub(super) fn helper(
         &mut self,
         kind: StepKind,
         parent: Option<NodeId>,
         inputs: Vec<NodeId>,
-        text: String,
+        (text, lane): (String, String),
         stage: &StageText<'_>,
         span: Span,
     ) -> NodeId {
-        let shown = self.shown.len();
         let label = stage.label();
-        let step = Step { kind, parent, shown, stage: label.clone(), ordinal: 0 };
-        let node = self.graph.add(step, parent.into_iter().chain(inputs));
-        let name = match self.stages.len() {
-            1 if stage.name.is_none() => format!("[source] {text}"),
-            _ => format!("[{label} source] {text}"),
+        let step = Step { kind, parent, shown: self.interned.shown.len(), stage: label.clone(), ordinal: 0 };
+        let node = self.interned.step(span, step, parent.into_iter().chain(inputs).collect());
+        let mut words = Vec::new();
+        words.extend(Some(lane.as_str()).filter(|lane| self.is_multi && !lane.is_empty()));
+        words.extend(Some(label.as_str()).filter(|_| self.stages.len() > 1 || stage.name.is_some()));
+        words.push("source");
+        let name = format!("[{}] {text}", words.join(" "));
+        let shown = Shown {
+            name,
+            stage: label,
+            instruction: text,
+            line: self.line,
+            span,
+            node: Some(node),
+            lane,
+            previous: None,
+            begins: true,
         };
-        self.shown.push(Shown { name, stage: label, instruction: text, line: self.line, span, node: Some(node) });
+        self.interned.show(shown, Vec::new());
         node
     }
 }

@@ -61,10 +61,18 @@ impl Planner<'_> {
     ) {
         let before = state.node;
         self.line = if is_trigger { stage.from.first_line } else { instruction.first_line };
+        self.is_tainted = state.is_tainted;
         let text = self.dispatch(instruction, stage, state);
+        state.is_tainted = self.is_tainted;
         let node = state.node.filter(|node| before != Some(*node));
         let line = if is_trigger { 0 } else { instruction.first_line };
-        self.show(state, stage, text, line, instruction.span, node);
+        let values = match &instruction.command {
+            Command::Arg(declarations) => {
+                declarations.iter().map(|one| state.scope.get(&one.name.value).map(str::to_owned)).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.show(state, stage, (text, values), (line, instruction.span), node);
     }
 
     /// Gives a branch its variables, as an ARG right behind its FROM would whose values no build changes.
@@ -77,7 +85,8 @@ impl Planner<'_> {
         let text = history::arg(&pairs);
         state.commit(text.clone(), None);
         self.line = stage.from.first_line;
-        self.show(state, stage, text, stage.from.first_line, stage.from.span, None);
+        let values = bindings.iter().map(|(_, value)| Some(value.clone())).collect();
+        self.show(state, stage, (text, values), (stage.from.first_line, stage.from.span), None);
     }
 
     /// Expands a word; what is wrong is noted, and stands for itself unexpanded.
@@ -100,15 +109,21 @@ impl Planner<'_> {
         allowed
     }
 
-    fn add(&mut self, kind: StepKind, inputs: Vec<NodeId>, stage: &StageText<'_>, state: &mut StageState) -> NodeId {
+    fn add(
+        &mut self,
+        kind: StepKind,
+        inputs: Vec<NodeId>,
+        (stage, span): (&StageText<'_>, Span),
+        state: &mut StageState,
+    ) -> NodeId {
         let step = Step {
             kind,
             parent: state.node,
-            shown: self.shown.len(),
+            shown: self.interned.shown.len(),
             stage: stage.label(),
             ordinal: state.ordinal + 1,
         };
-        let node = self.graph.add(step, state.node.into_iter().chain(inputs));
+        let node = self.interned.step(span, step, state.node.into_iter().chain(inputs).collect());
         state.node = Some(node);
         node
     }
@@ -141,7 +156,7 @@ impl Planner<'_> {
             Command::Run(run) => self.run(run, instruction, stage, state),
             Command::Copy(copy) => self.copy(copy, instruction, stage, state),
             Command::Add(add) => self.add_files(add, instruction, stage, state),
-            Command::Workdir(path) => self.workdir(path, stage, state),
+            Command::Workdir(path) => self.workdir(path, (stage, instruction.span), state),
             Command::User(user) => {
                 let user = self.word(user, state);
                 state.config.config.user = user.clone();
@@ -226,7 +241,8 @@ impl Planner<'_> {
             .collect();
         for (name, default) in &texts {
             let given = self.options.build_arg(name).map(str::to_owned).or_else(|| default.clone());
-            let value = given.or_else(|| self.globals.get(name).map(str::to_owned));
+            self.is_tainted |= given.is_none() && self.globals.is_tainted(name);
+            let value = given.or_else(|| self.globals.scope.get(name).map(str::to_owned));
             if let Some(value) = &value {
                 state.scope.set(name, value.clone());
             }
@@ -259,7 +275,7 @@ impl Planner<'_> {
         format!("EXPOSE {}", ports.join(" "))
     }
 
-    fn workdir(&mut self, path: &Word, stage: &StageText<'_>, state: &mut StageState) -> String {
+    fn workdir(&mut self, path: &Word, place: (&StageText<'_>, Span), state: &mut StageState) -> String {
         let written = self.word(path, state);
         let path = join(state.workdir(), &written, false);
         // The configuration has an absolute path as it is written.
@@ -267,7 +283,7 @@ impl Planner<'_> {
         let text = history::workdir(&state.config.config.working_dir);
         let node = (path != "/").then(|| {
             let user = state.config.config.user.clone();
-            self.add(StepKind::Workdir(WorkdirStep { path, user }), Vec::new(), stage, state)
+            self.add(StepKind::Workdir(WorkdirStep { path, user }), Vec::new(), place, state)
         });
         state.commit(text.clone(), node);
         text
@@ -285,6 +301,7 @@ impl Planner<'_> {
         if let Some(index) = self.stage_named(&name, stage.index, by_number) {
             self.stage(index);
             let source = self.done[index].as_ref()?;
+            self.is_tainted |= source.is_tainted;
             return Some(Origin::Step { node: source.node, name: format!("stage {:?}", self.stages[index].label()) });
         }
         let later = stages::by_name(self.stages, &name)
@@ -342,7 +359,8 @@ impl Planner<'_> {
             return Some(*node);
         }
         let base = Base::Image { key: known.key, name: name.to_owned() };
-        let node = self.helper(StepKind::Base(base), None, Vec::new(), format!("FROM {name}"), stage, span);
+        let text = (format!("FROM {name}"), platform.to_string());
+        let node = self.helper(StepKind::Base(base), None, Vec::new(), text, stage, span);
         self.pulled.insert(key, node);
         Some(node)
     }
@@ -515,7 +533,7 @@ impl Planner<'_> {
             unpack,
             matching,
         };
-        let node = self.add(StepKind::Copy(Box::new(step)), inputs, stage, state);
+        let node = self.add(StepKind::Copy(Box::new(step)), inputs, (stage, instruction.span), state);
         state.commit(created_by, Some(node));
         text.join(" ")
     }
@@ -585,7 +603,7 @@ impl Planner<'_> {
             })
             .collect();
         let created_by = history::run(&args, &argv);
-        let node = self.add(StepKind::Run(Box::new(step)), inputs, stage, state);
+        let node = self.add(StepKind::Run(Box::new(step)), inputs, (stage, instruction.span), state);
         state.commit(created_by, Some(node));
         one_line(&instruction.original)
     }

@@ -7,7 +7,9 @@ use super::stages::{self, StageText};
 use super::state::StageState;
 use super::step::{ContextId, Origin};
 use crate::graph::NodeId;
-use crate::key::declared::{Declared, Glob, Parent, Part, Place, PlacedPath, Rhythm, Usual, Variable, What};
+use crate::key::declared::{
+    Declared, Glob, LinePattern, Parent, Part, Place, PlacedPath, Rhythm, Usual, Variable, What,
+};
 use crate::tree::TreePath;
 use kiln_dsl::ast::{Instruction, KeyFlag};
 use kiln_dsl::diagnostic::Diagnostic;
@@ -144,7 +146,10 @@ impl Planner<'_> {
                         return None;
                     }
                 };
-                (format!("lines of {path} like {}", pattern.value), What::Lines { path: placed(path), pattern: regex })
+                (
+                    format!("lines of {path} like {}", pattern.value),
+                    What::Lines { path: placed(path), pattern: LinePattern(regex) },
+                )
             }
             Atom::Env(names) => {
                 let name = names.first()?;
@@ -212,17 +217,20 @@ impl Planner<'_> {
             let error =
                 Diagnostic::error("UnknownStage", name.span, format!("no stage above is called {}", name.value));
             let above = self.stages[..stage.index].iter().filter_map(|stage| stage.name.as_deref());
-            self.problems.push(match kiln_dsl::suggest::nearest(&name.value, above) {
+            let error = match kiln_dsl::suggest::nearest(&name.value, above) {
                 Some(near) => error.with_help(format!("did you mean {near}?")),
                 None if stages::by_name(self.stages, &name.value).is_some() => {
                     error.with_help("a key reads the result of a stage that stands above")
                 }
                 None => error.with_help("name a stage with FROM … AS"),
-            });
+            };
+            self.problems.push(error);
             return None;
         };
         self.stage(index);
-        let node = self.done[index].as_ref()?.node;
+        let source = self.done[index].as_ref()?;
+        let node = source.node;
+        self.is_tainted |= source.is_tainted;
         inputs.extend(node);
         Some(Place::Step { node, name: format!("stage {:?}", self.stages[index].label()) })
     }

@@ -7,6 +7,7 @@
 mod branches;
 mod contexts;
 mod instruction;
+mod intern;
 mod key;
 mod matrix;
 mod scope;
@@ -22,16 +23,16 @@ pub use step::{
 };
 
 use crate::digest::ImageKey;
-use crate::graph::{Graph, NodeId};
+use crate::graph::NodeId;
 use crate::image::config::ImageConfig;
+use intern::Interned;
 use kiln_dsl::ast::{Command, Document};
 use kiln_dsl::diagnostic::Diagnostic;
 use kiln_dsl::platform::Platform;
 use kiln_dsl::span::Span;
-use scope::Scope;
-use stages::StageText;
+use stages::{Globals, StageText};
 use state::StageState;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The name of the built-in base: the host's own files.
 pub const HOST_BASE: &str = "kiln/host";
@@ -39,7 +40,7 @@ pub const HOST_BASE: &str = "kiln/host";
 /// What a plan depends on beside the document.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The stage to build; `None` is the last one.
+    /// The stage or target that is asked for, as TARGETSTAGE says it; `None` is none.
     pub target: Option<String>,
     /// `--build-arg` values, each name once.
     pub build_args: Vec<(String, String)>,
@@ -47,6 +48,8 @@ pub struct Options {
     pub labels: Vec<(String, String)>,
     /// What the image is built for.
     pub platform: Platform,
+    /// Whether instructions are told with their platforms even where there is one.
+    pub is_multi: bool,
     /// What the build runs on.
     pub build_platform: Platform,
     /// Whether RUN steps have no network unless they say so.
@@ -73,6 +76,7 @@ impl Options {
     pub fn new(platform: Platform) -> Self {
         Options {
             target: None,
+            is_multi: false,
             build_args: Vec::new(),
             labels: Vec::new(),
             build_platform: platform.clone(),
@@ -121,6 +125,17 @@ pub enum Planned {
     Needs(Vec<ImageNeed>),
 }
 
+/// What is wanted of a file for one platform.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The file, its alternatives decided for the platform.
+    pub document: &'a Document,
+    /// For what: the platform is in them.
+    pub options: &'a Options,
+    /// The stages, by their names or numbers; `None` is the last one.
+    pub stages: &'a [Option<String>],
+}
+
 /// Why there is no plan.
 #[derive(Debug)]
 pub enum PlanError {
@@ -128,77 +143,144 @@ pub enum PlanError {
     Findings(Vec<Diagnostic>),
     /// No stage has the target's name.
     UnknownTarget {
+        /// The name.
+        name: String,
         /// The stages that have a name.
         stages: Vec<String>,
     },
 }
 
-/// Plans `document`.
-pub fn plan(document: &Document, options: &Options, images: &Images) -> Result<Planned, PlanError> {
+/// Plans all that is wanted into one graph, in which a step that is the same for two results is there once.
+pub fn plan(wanted: &[Wanted<'_>], images: &Images) -> Result<Planned, PlanError> {
     let mut problems = Vec::new();
-    let globals = stages::global_scope(document, options, &mut problems);
-    let stages = stages::split(document, &globals, &mut problems);
-    let target = match &options.target {
-        None => stages.len().checked_sub(1),
-        Some(name) => {
-            stages::by_name(&stages, name).or_else(|| name.parse().ok().filter(|&index| index < stages.len()))
+    let sheets: Vec<Sheet<'_>> = wanted.iter().map(|one| Sheet::new(one, &mut problems)).collect::<Result<_, _>>()?;
+    let platforms: BTreeSet<&Platform> = wanted.iter().map(|one| &one.options.platform).collect();
+    let is_multi = platforms.len() > 1 || wanted.iter().any(|one| one.options.is_multi);
+    let mut shared = Shared { interned: Interned::new(sheets.len() > 1), problems, is_multi, ..Shared::default() };
+    let mut results = Vec::new();
+    for sheet in &sheets {
+        let mut planner = Planner::new(sheet, images, shared);
+        for &target in &sheet.targets {
+            for index in planner.reachable(target) {
+                planner.stage(index);
+            }
+            if let Some(state) = &planner.done[target] {
+                let (label, options) = (sheet.stages[target].label(), sheet.options);
+                results.push(state.clone().finish(label, options.platform.clone(), &options.labels));
+            }
         }
-    };
-    let Some(target) = target else {
-        return Err(PlanError::UnknownTarget { stages: stages.into_iter().filter_map(|stage| stage.name).collect() });
-    };
-    let mut planner = Planner {
-        options,
-        images,
-        globals,
-        escape: document.directives.escape,
-        stages: &stages,
-        done: stages.iter().map(|_| None).collect(),
-        graph: Graph::default(),
-        shown: Vec::new(),
-        problems,
-        needs: Vec::new(),
-        pulled: HashMap::new(),
-        fetched: Vec::new(),
-        open: Vec::new(),
-        line: 0,
-    };
-    for index in planner.reachable(target) {
-        planner.stage(index);
+        shared = planner.shared;
     }
-    let has_error = planner.problems.iter().any(|one| one.severity == kiln_dsl::diagnostic::Severity::Error);
+    let mut problems = shared.problems;
+    let mut told = HashSet::new();
+    // What is wrong for two results is wrong once.
+    problems.retain(|one| sheets.len() == 1 || told.insert((one.span, one.message.clone())));
+    let has_error = problems.iter().any(|one| one.severity == kiln_dsl::diagnostic::Severity::Error);
     if has_error {
-        return Err(PlanError::Findings(planner.problems));
+        return Err(PlanError::Findings(problems));
     }
-    if !planner.needs.is_empty() {
-        return Ok(Planned::Needs(planner.needs));
+    if !shared.needs.is_empty() {
+        return Ok(Planned::Needs(shared.needs));
     }
-    let Some(Some(state)) = planner.done.get_mut(target).map(Option::take) else {
-        return Err(PlanError::Findings(planner.problems));
-    };
-    let plan = Plan { graph: planner.graph, shown: planner.shown, target: state.finish(&options.labels) };
-    Ok(Planned::Plan(Box::new(plan), planner.problems))
+    if results.len() < sheets.iter().map(|sheet| sheet.targets.len()).sum() {
+        return Err(PlanError::Findings(problems));
+    }
+    let Interned { graph, shown, .. } = shared.interned;
+    Ok(Planned::Plan(Box::new(Plan { graph, shown, results, is_multi }), problems))
 }
 
-struct Planner<'a> {
+/// A file as one platform sees it.
+struct Sheet<'a> {
     options: &'a Options,
-    images: &'a Images,
-    globals: Scope,
+    globals: Globals,
     escape: char,
-    stages: &'a [StageText<'a>],
-    done: Vec<Option<StageState>>,
-    graph: Graph<Step>,
-    shown: Vec<Shown>,
+    stages: Vec<StageText<'a>>,
+    /// The stages that are wanted, by their numbers.
+    targets: Vec<usize>,
+}
+
+impl<'a> Sheet<'a> {
+    fn new(wanted: &Wanted<'a>, problems: &mut Vec<Diagnostic>) -> Result<Self, PlanError> {
+        let Wanted { document, options, stages: names } = *wanted;
+        let globals = stages::globals(document, options, problems);
+        let stages = stages::split(document, &globals, problems);
+        let target = |name: &Option<String>| match name {
+            None => stages.len().checked_sub(1),
+            Some(name) => {
+                stages::by_name(&stages, name).or_else(|| name.parse().ok().filter(|&index| index < stages.len()))
+            }
+        };
+        let mut targets = Vec::with_capacity(names.len());
+        for name in names {
+            let Some(found) = target(name) else {
+                let stages = stages.into_iter().filter_map(|stage| stage.name).collect();
+                return Err(PlanError::UnknownTarget { name: name.clone().unwrap_or_default(), stages });
+            };
+            targets.push(found);
+        }
+        Ok(Sheet { options, globals, escape: document.directives.escape, stages, targets })
+    }
+}
+
+/// What the sheets of one plan add to.
+#[derive(Default)]
+struct Shared {
+    interned: Interned,
     problems: Vec<Diagnostic>,
     needs: Vec<ImageNeed>,
     /// The node of each image that COPY or a mount reads, so that each is taken once.
     pulled: HashMap<(String, Platform), NodeId>,
     /// The node of each source from elsewhere that a context is.
     fetched: Vec<(ContextBase, NodeId)>,
+    /// Whether instructions are told with their platforms.
+    is_multi: bool,
+}
+
+struct Planner<'a> {
+    shared: Shared,
+    options: &'a Options,
+    images: &'a Images,
+    globals: &'a Globals,
+    escape: char,
+    stages: &'a [StageText<'a>],
+    done: Vec<Option<StageState>>,
     /// The stages that are being planned: one that is met again stands on itself.
     open: Vec<usize>,
     /// The line of the instruction that is being planned.
     line: u32,
+    /// Whether it depends on the platform that is built for.
+    is_tainted: bool,
+}
+
+impl std::ops::Deref for Planner<'_> {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl std::ops::DerefMut for Planner<'_> {
+    fn deref_mut(&mut self) -> &mut Shared {
+        &mut self.shared
+    }
+}
+
+impl<'a> Planner<'a> {
+    fn new(sheet: &'a Sheet<'a>, images: &'a Images, shared: Shared) -> Self {
+        Planner {
+            shared,
+            options: sheet.options,
+            images,
+            globals: &sheet.globals,
+            escape: sheet.escape,
+            stages: &sheet.stages,
+            done: sheet.stages.iter().map(|_| None).collect(),
+            open: Vec::new(),
+            line: 0,
+            is_tainted: false,
+        }
+    }
 }
 
 impl Planner<'_> {
@@ -253,13 +335,18 @@ impl Planner<'_> {
             return;
         }
         self.open.push(index);
+        let (line, is_tainted) = (self.line, self.is_tainted);
         let state = self.whole_stage(stage);
+        (self.line, self.is_tainted) = (line, is_tainted);
         self.open.pop();
         self.done[index] = state;
     }
 
     fn whole_stage(&mut self, stage: &StageText<'_>) -> Option<StageState> {
+        self.is_tainted = stage.is_tainted;
         let mut state = self.begin(stage)?;
+        // What says no platform of its own is for the one that is built for.
+        state.is_tainted |= self.is_tainted || (!state.inherits && stage.platform.is_none());
         let replaced = self.replacement(stage).is_some();
         let triggers = self.triggers(stage, &mut state);
         let instructions = if replaced { &[] } else { stage.instructions };
@@ -297,12 +384,12 @@ impl Planner<'_> {
             return Some(StageState::new(scratch(&platform), Base::Scratch, None, platform));
         }
         if stage.base == HOST_BASE {
-            let node = self.base_node(Base::Host, stage.label());
+            let node = self.base_node(Base::Host, stage);
             return Some(StageState::new(scratch(&platform), Base::Host, Some(node), platform));
         }
         let known = self.image(&stage.base, &platform, stage.from.span)?;
         let base = Base::Image { key: known.key, name: stage.base.clone() };
-        let node = self.base_node(base.clone(), stage.label());
+        let node = self.base_node(base.clone(), stage);
         Some(StageState::new(known.config, base, Some(node), platform))
     }
 
@@ -318,9 +405,10 @@ impl Planner<'_> {
         None
     }
 
-    fn base_node(&mut self, base: Base, stage: String) -> NodeId {
-        let shown = self.shown.len();
-        self.graph.add(Step { kind: StepKind::Base(base), parent: None, shown, stage, ordinal: 1 }, [])
+    fn base_node(&mut self, base: Base, stage: &StageText<'_>) -> NodeId {
+        let shown = self.interned.shown.len();
+        let step = Step { kind: StepKind::Base(base), parent: None, shown, stage: stage.label(), ordinal: 1 };
+        self.interned.step(stage.from.span, step, Vec::new())
     }
 
     fn show_from(&mut self, stage: &StageText<'_>, state: &mut StageState) {
@@ -337,23 +425,30 @@ impl Planner<'_> {
             text += &format!(" AS {}", name.value);
         }
         // A stage made from another one begins with that stage's last step, which is shown there.
-        let own = node.filter(|&node| matches!(self.graph.get(node).kind, StepKind::Base(_)) && !state.inherits);
-        self.show(state, stage, text, stage.from.first_line, stage.from.span, own);
+        let own =
+            node.filter(|&node| matches!(self.interned.graph.get(node).kind, StepKind::Base(_)) && !state.inherits);
+        self.show(state, stage, (text, Vec::new()), (stage.from.first_line, stage.from.span), own);
     }
 
     fn show(
         &mut self,
         state: &mut StageState,
         stage: &StageText<'_>,
-        instruction: String,
-        line: u32,
-        span: Span,
+        (instruction, values): (String, Vec<Option<String>>),
+        (line, span): (u32, Span),
         node: Option<NodeId>,
     ) {
         state.ordinal += 1;
+        let lane = state.lane(&self.options.platform);
         let (label, total) = &state.prefix;
-        let name = format!("[{label}{}/{total}] {instruction}", state.ordinal);
-        self.shown.push(Shown { name, stage: stage.label(), instruction, line, span, node });
+        let name = match self.is_multi {
+            true => format!("[{lane} {label}{}/{total}] {instruction}", state.ordinal),
+            false => format!("[{label}{}/{total}] {instruction}", state.ordinal),
+        };
+        let (previous, begins) = (state.last, state.ordinal == 1);
+        let stage = stage.label();
+        let shown = Shown { name, stage, instruction, line, span, node, lane, previous, begins };
+        state.last = Some(self.interned.show(shown, values));
     }
 
     /// The ONBUILD triggers that the stage's base leaves to it.

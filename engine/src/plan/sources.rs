@@ -141,6 +141,7 @@ impl Planner<'_> {
             let names: Vec<&str> = sources.paths.iter().map(|(path, _)| path.as_str()).collect();
             let text = format!("files {}", names.join(" "));
             let span = sources.paths[0].1;
+            let text = (text, String::new());
             node = Some(self.helper(StepKind::Copy(Box::new(copy)), None, inputs, text, stage, span));
         }
         for (source, span) in &sources.remotes {
@@ -149,7 +150,7 @@ impl Planner<'_> {
                 None => self.context_node(&ContextBase::Remote(source.clone()), "", stage, *span),
                 Some(_) => {
                     let kind = StepKind::Source(SourceStep::Remote(source.clone()));
-                    Some(self.helper(kind, node, Vec::new(), source.to_string(), stage, *span))
+                    Some(self.helper(kind, node, Vec::new(), (source.to_string(), String::new()), stage, *span))
                 }
             };
         }

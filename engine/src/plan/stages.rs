@@ -9,6 +9,8 @@ use kiln_dsl::diagnostic::Diagnostic;
 use kiln_dsl::expand::{self, Layered, Variables};
 use kiln_dsl::platform::Platform;
 use kiln_dsl::span::Span;
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// One stage as it stands in the file.
@@ -27,6 +29,8 @@ pub struct StageText<'a> {
     pub bindings: &'a [(String, String)],
     /// What follows the FROM.
     pub instructions: &'a [Arc<Instruction>],
+    /// Whether what the FROM says depends on the platform that is built for.
+    pub is_tainted: bool,
 }
 
 impl StageText<'_> {
@@ -36,30 +40,77 @@ impl StageText<'_> {
     }
 }
 
+/// The values before the first FROM.
+#[derive(Clone, Debug, Default)]
+pub struct Globals {
+    /// The values.
+    pub scope: Scope,
+    /// The names whose values depend on the platform that is built for.
+    tainted: BTreeSet<String>,
+}
+
+impl Globals {
+    /// Whether a value depends on the platform that is built for.
+    pub fn is_tainted(&self, name: &str) -> bool {
+        self.tainted.contains(name)
+    }
+}
+
+/// The values, noting whether one was asked for that depends on the platform that is built for.
+struct Watched<'a> {
+    globals: &'a Globals,
+    was_tainted: Cell<bool>,
+}
+
+impl<'a> Watched<'a> {
+    fn new(globals: &'a Globals) -> Self {
+        Watched { globals, was_tainted: Cell::new(false) }
+    }
+}
+
+impl Variables for Watched<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        if self.globals.is_tainted(name) {
+            self.was_tainted.set(true);
+        }
+        self.globals.scope.get(name)
+    }
+}
+
 /// The values that FROM sees: platform arguments, then the ARGs before the first FROM.
-pub fn global_scope(document: &Document, options: &Options, problems: &mut Vec<Diagnostic>) -> Scope {
-    let mut scope = Scope::default();
+pub fn globals(document: &Document, options: &Options, problems: &mut Vec<Diagnostic>) -> Globals {
+    let mut globals = Globals::default();
     for (name, value) in platform_args(options) {
         let given = options.build_arg(name).map(str::to_owned);
-        scope.set(name, given.unwrap_or(value));
+        // The stage that is asked for has nothing to do with platforms.
+        if given.is_none() && name.starts_with("TARGET") && name != "TARGETSTAGE" {
+            globals.tainted.insert(name.to_owned());
+        }
+        globals.scope.set(name, given.unwrap_or(value));
     }
     for instruction in document.instructions.iter().take_while(|one| !matches!(one.command, Command::From(_))) {
         let Command::Arg(declarations) = &instruction.command else { continue };
         for declaration in declarations {
             let name = &declaration.name.value;
+            let watched = Watched::new(&globals);
             let value = match (options.build_arg(name), &declaration.default) {
                 (Some(given), _) => Some(given.to_owned()),
                 (None, Some(default)) => {
-                    word(&default.value, default.span, document.directives.escape, &scope, problems)
+                    word(&default.value, default.span, document.directives.escape, &watched, problems)
                 }
                 (None, None) => None,
             };
+            let was_tainted = watched.was_tainted.get();
             if let Some(value) = value {
-                scope.set(name, value);
+                globals.scope.set(name, value);
+                match was_tainted {
+                    true => globals.tainted.insert(name.clone()),
+                    false => globals.tainted.remove(name),
+                };
             }
         }
     }
-    scope
+    globals
 }
 
 /// The platform arguments, which every stage may declare.
@@ -102,7 +153,7 @@ pub fn word(
 }
 
 /// Splits a document into its stages.
-pub fn split<'a>(document: &'a Document, globals: &Scope, problems: &mut Vec<Diagnostic>) -> Vec<StageText<'a>> {
+pub fn split<'a>(document: &'a Document, globals: &Globals, problems: &mut Vec<Diagnostic>) -> Vec<StageText<'a>> {
     let starts: Vec<usize> = (0..document.instructions.len())
         .filter(|&at| matches!(document.instructions[at].command, Command::From(_)))
         .collect();
@@ -111,7 +162,8 @@ pub fn split<'a>(document: &'a Document, globals: &Scope, problems: &mut Vec<Dia
         let end = starts.get(index + 1).copied().unwrap_or(document.instructions.len());
         let instruction = &document.instructions[start];
         let Command::From(from) = &instruction.command else { continue };
-        let (base, platform) = expand_from(from, document.directives.escape, globals, problems);
+        let watched = Watched::new(globals);
+        let (base, platform) = expand_from(from, document.directives.escape, &watched, problems);
         stages.push(StageText {
             index,
             name: from.name.as_ref().map(|name| name.value.to_lowercase()),
@@ -120,6 +172,7 @@ pub fn split<'a>(document: &'a Document, globals: &Scope, problems: &mut Vec<Dia
             platform,
             bindings: &from.bindings,
             instructions: &document.instructions[start + 1..end],
+            is_tainted: watched.was_tainted.get(),
         });
     }
     stages
@@ -128,7 +181,7 @@ pub fn split<'a>(document: &'a Document, globals: &Scope, problems: &mut Vec<Dia
 fn expand_from(
     from: &From,
     escape: char,
-    globals: &Scope,
+    globals: &dyn Variables,
     problems: &mut Vec<Diagnostic>,
 ) -> (String, Option<Platform>) {
     let globals = &Layered { first: &from.bindings, below: globals };

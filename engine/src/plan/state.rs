@@ -32,6 +32,10 @@ pub struct StageState {
     pub ordinal: usize,
     /// How its steps are prefixed: name with a blank, or nothing; and how many there are.
     pub prefix: (String, usize),
+    /// Whether it may be another one for another platform that is built for.
+    pub is_tainted: bool,
+    /// The last instruction that was shown.
+    pub last: Option<usize>,
 }
 
 impl StageState {
@@ -60,6 +64,8 @@ impl StageState {
             inherits: false,
             ordinal: 0,
             prefix: (String::new(), 0),
+            is_tainted: false,
+            last: None,
         }
     }
 
@@ -94,11 +100,26 @@ impl StageState {
         self.made_by.push(layer);
     }
 
-    /// What the stage came to.
-    pub fn finish(mut self, labels: &[(String, String)]) -> Target {
+    /// Where its steps run and what for: `linux/amd64`, or `linux/amd64->arm64` as BuildKit writes it.
+    pub fn lane(&self, built_for: &Platform) -> String {
+        let own = self.platform.to_string();
+        if !self.is_tainted || self.platform == *built_for {
+            return own;
+        }
+        match (self.platform.os == built_for.os, &built_for.variant) {
+            (true, _) if self.platform.arch == built_for.arch => format!("{own}->{built_for}"),
+            (true, None) => format!("{own}->{}", built_for.arch),
+            (true, Some(variant)) => format!("{own}->{}/{variant}", built_for.arch),
+            (false, _) => format!("{own}->{built_for}"),
+        }
+    }
+
+    /// What the stage `stage` came to.
+    pub fn finish(mut self, stage: String, built_for: Platform, labels: &[(String, String)]) -> Target {
         for (name, value) in labels {
             self.config.config.labels.insert(name.clone(), value.clone());
         }
-        Target { node: self.node, config: self.config, made_by: self.made_by, base: self.base, platform: self.platform }
+        let StageState { node, config, made_by, base, platform, .. } = self;
+        Target { stage, built_for, node, config, made_by, base, platform }
     }
 }

@@ -18,10 +18,36 @@ use kiln_dsl::span::Span;
 pub struct Plan {
     /// The steps.
     pub graph: Graph<Step>,
-    /// All instructions that the target needs, in the order in which they are shown.
+    /// All instructions that the results need, in the order in which they are shown.
     pub shown: Vec<Shown>,
-    /// The image.
-    pub target: Target,
+    /// What is wanted, in the order asked for: the targets of each [`Wanted`](super::Wanted) in their order.
+    pub results: Vec<Target>,
+    /// Whether it is for several platforms, or was asked to look so.
+    pub is_multi: bool,
+}
+
+impl Plan {
+    /// The platforms of the results, each once, in the order of the results.
+    pub fn platforms(&self) -> Vec<&Platform> {
+        let mut all: Vec<&Platform> = Vec::new();
+        for result in &self.results {
+            if !all.contains(&&result.built_for) {
+                all.push(&result.built_for);
+            }
+        }
+        all
+    }
+
+    /// The instructions that only change the configuration, by the one before them in their stage.
+    pub fn followers(&self) -> Vec<Vec<usize>> {
+        let mut all = vec![Vec::new(); self.shown.len()];
+        for (index, shown) in self.shown.iter().enumerate().filter(|(_, one)| one.node.is_none() && !one.begins) {
+            if let Some(before) = shown.previous {
+                all[before].push(index);
+            }
+        }
+        all
+    }
 }
 
 /// An instruction as it is shown.
@@ -39,11 +65,22 @@ pub struct Shown {
     pub span: Span,
     /// The step that carries it out; `None` where it only changes the configuration.
     pub node: Option<NodeId>,
+    /// Its platform: `linux/amd64`, or `linux/amd64->arm64` where it runs on one and its result depends on another that
+    /// is built for.
+    pub lane: String,
+    /// The instruction before it: in its stage, or for a FROM the last one of the stage that it continues.
+    pub previous: Option<usize>,
+    /// Whether it begins a stage.
+    pub begins: bool,
 }
 
 /// What a stage comes to.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// The stage's name, or `stage-` and its number.
+    pub stage: String,
+    /// The platform that was asked for; a stage may have another one of its own.
+    pub built_for: Platform,
     /// The last step of the stage; `None` where the stage has no layer at all.
     pub node: Option<NodeId>,
     /// The configuration; `history` holds the entries of all instructions, the times of those of
@@ -89,7 +126,7 @@ pub struct Step {
 }
 
 /// What a step does.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum StepKind {
     /// Takes a base.
     Base(Base),
@@ -141,7 +178,7 @@ impl Origin {
 }
 
 /// COPY or ADD.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct CopyStep {
     /// Where the sources are.
     pub origin: Origin,
@@ -166,7 +203,7 @@ pub struct CopyStep {
 }
 
 /// RUN.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct RunStep {
     /// The argument vector.
     pub argv: Vec<String>,
@@ -199,7 +236,7 @@ pub struct RunStep {
 }
 
 /// A mount of a RUN.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct RunMount {
     /// As written, expanded.
     pub mount: Mount,
@@ -212,7 +249,7 @@ pub struct RunMount {
 }
 
 /// WORKDIR.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct WorkdirStep {
     /// Absolute path.
     pub path: String,

@@ -8,8 +8,8 @@ fn target(text: &str, build_args: &[(&str, &str)]) -> Result<Target, Vec<String>
     let platform = Platform::parse("linux/amd64").expect("a platform");
     let build_args = build_args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let options = Options { build_args, ..Options::new(platform) };
-    match plan(&document, &options, &Images::new()) {
-        Ok(Planned::Plan(plan, _)) => Ok(plan.target),
+    match plan(&[Wanted { document: &document, options: &options, stages: &[None] }], &Images::new()) {
+        Ok(Planned::Plan(mut plan, _)) => Ok(plan.results.remove(0)),
         Err(PlanError::Findings(findings)) => Err(findings.into_iter().map(|one| one.message).collect()),
         other => panic!("neither a plan nor findings: {other:?}"),
     }
@@ -45,4 +45,64 @@ fn a_volume_without_a_path_is_an_error() {
         target("FROM scratch\nVOLUME /a $NOPE\n", &[]).expect_err("no plan"),
         ["a volume cannot be an empty path"]
     );
+}
+
+/// The names of all instructions of a plan for these platforms, and the number of its steps.
+fn planned(text: &str, platforms: &[&str]) -> (Vec<String>, usize) {
+    let document = kiln_dsl::parser::parse(text).document;
+    let build_platform = Platform::parse("linux/amd64").expect("a platform");
+    let options: Vec<Options> = platforms
+        .iter()
+        .map(|one| Options {
+            platform: Platform::parse(one).expect("a platform"),
+            ..Options::new(build_platform.clone())
+        })
+        .collect();
+    let wanted: Vec<Wanted<'_>> =
+        options.iter().map(|options| Wanted { document: &document, options, stages: &[None] }).collect();
+    match plan(&wanted, &Images::new()) {
+        Ok(Planned::Plan(plan, _)) => (plan.shown.iter().map(|shown| shown.name.clone()).collect(), plan.graph.len()),
+        other => panic!("no plan: {other:?}"),
+    }
+}
+
+#[test]
+fn what_two_platforms_have_in_common_is_planned_once() {
+    let text = "FROM --platform=$BUILDPLATFORM kiln/host AS build\nRUN deps\nARG TARGETARCH\nCOPY src /\nRUN make\n\
+                FROM scratch\nCOPY --from=build /out /\n";
+    let (names, steps) = planned(text, &["linux/amd64", "linux/arm64", "linux/arm/v7"]);
+    // kiln/host, RUN deps and COPY src once; RUN make and the last COPY for each.
+    assert_eq!(steps, 3 + 2 * 3);
+    assert_eq!(names.iter().filter(|name| name.ends_with("RUN deps")).count(), 1);
+    assert_eq!(names.iter().filter(|name| name.ends_with("COPY src /")).count(), 1);
+    let makes: Vec<&str> = names.iter().filter(|name| name.ends_with("RUN make")).map(String::as_str).collect();
+    assert_eq!(
+        makes,
+        [
+            "[linux/amd64 build 5/5] RUN make",
+            "[linux/amd64->arm64 build 5/5] RUN make",
+            "[linux/amd64->arm/v7 build 5/5] RUN make",
+        ]
+    );
+}
+
+#[test]
+fn a_stage_depends_on_the_target_through_an_argument_before_the_first_from_and_through_another_stage() {
+    let text = "ARG SUFFIX=-$TARGETARCH\nFROM scratch AS files\nCOPY a /\n\
+                FROM --platform=$BUILDPLATFORM kiln/host AS named\nARG SUFFIX\nRUN named\n\
+                FROM --platform=$BUILDPLATFORM kiln/host AS packed\nCOPY --from=files / /\nRUN packed\n\
+                FROM --platform=$BUILDPLATFORM kiln/host AS neither\nRUN neither\n\
+                FROM scratch\nCOPY --from=named / /\nCOPY --from=packed / /\nCOPY --from=neither / /\n";
+    let (names, _) = planned(text, &["linux/amd64", "linux/arm64"]);
+    let of = |command: &str| names.iter().filter(|name| name.ends_with(command)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("RUN named"), ["[linux/amd64 named 3/3] RUN named", "[linux/amd64->arm64 named 3/3] RUN named"]);
+    // Its files are the same for both, and so is what is made of them.
+    assert_eq!(of("RUN packed"), ["[linux/amd64 packed 3/3] RUN packed"]);
+    assert_eq!(of("RUN neither"), ["[linux/amd64 neither 2/2] RUN neither"]);
+}
+
+#[test]
+fn one_platform_is_not_told() {
+    let (names, steps) = planned("FROM scratch\nCOPY a /\n", &["linux/arm64"]);
+    assert_eq!((names.as_slice(), steps), (["[1/2] FROM scratch", "[2/2] COPY a /"].map(String::from).as_slice(), 1));
 }

@@ -9,6 +9,7 @@
 //! | packed | [`LayerId`] and options | [`BlobRef`] |
 //! | memos | digest of a question | its answer's bytes |
 //! | images | [`ImageKey`] | [`ImageRecord`] |
+//! | indexes | [`ImageKey`] | [`IndexRecord`] |
 //! | ids | [`Sha256`] image id | [`ImageKey`] |
 //! | names | `docker.io/library/name:tag` | [`ImageKey`] |
 //! | traces | [`KeyId`] of a record | a trace as [`crate::trace::codec`] has it, or what it follows from |
@@ -18,7 +19,7 @@
 //! transaction and syncs it, so that no step waits for the disk; a kill loses at most what was
 //! not yet committed, never what was.
 
-use super::{BlobRef, ImageRecord, Record, StoreError};
+use super::{BlobRef, ImageRecord, IndexRecord, Record, StoreError};
 use crate::digest::{ImageKey, KeyId, LayerId, Sha256, StepId};
 use crate::trace::{Trace, codec};
 use heed::types::Bytes;
@@ -63,9 +64,10 @@ enum Table {
     Names,
     Used,
     Traces,
+    Indexes,
 }
 
-const TABLES: [(Table, &str); 10] = [
+const TABLES: [(Table, &str); 11] = [
     (Table::Records, "records"),
     (Table::Steps, "steps"),
     (Table::Layers, "layers"),
@@ -76,6 +78,7 @@ const TABLES: [(Table, &str); 10] = [
     (Table::Names, "names"),
     (Table::Used, "used"),
     (Table::Traces, "traces"),
+    (Table::Indexes, "indexes"),
 ];
 
 /// Something whose last use is remembered.
@@ -396,6 +399,28 @@ impl Db {
     /// Forgets an image.
     pub fn remove_image(&self, key: ImageKey) -> Result<(), StoreError> {
         self.send(Write::Delete(Table::Images, key.as_bytes().to_vec()))
+    }
+
+    /// The images for several platforms with this key.
+    pub fn index(&self, key: ImageKey) -> Result<Option<IndexRecord>, StoreError> {
+        self.get(Table::Indexes, key.as_bytes())
+    }
+
+    /// Remembers images for several platforms.
+    pub fn put_index(&self, index: &IndexRecord) -> Result<ImageKey, StoreError> {
+        let key = index.key();
+        self.put(Table::Indexes, key.as_bytes(), index)?;
+        Ok(key)
+    }
+
+    /// All that are for several platforms.
+    pub fn indexes(&self) -> Result<Vec<(ImageKey, IndexRecord)>, StoreError> {
+        self.all(Table::Indexes, |key| Some(ImageKey::from_bytes(key.try_into().ok()?)))
+    }
+
+    /// Forgets images for several platforms; not the images themselves.
+    pub fn remove_index(&self, key: ImageKey) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Indexes, key.as_bytes().to_vec()))
     }
 
     /// The image that has this OCI image id.

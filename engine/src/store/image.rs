@@ -1,6 +1,7 @@
 //! Images as the store knows them: a configuration and layers; tars only where they exist.
 
 use crate::digest::{ImageKey, LayerId, Sha256};
+use kiln_dsl::platform::Platform;
 use serde::{Deserialize, Serialize};
 
 /// A tar of the store: as pulled, or as packed.
@@ -39,6 +40,36 @@ pub struct ImageRecord {
     pub portable: bool,
     /// The OCI image id of a pulled or imported image, whose configuration is final.
     pub image_id: Option<Sha256>,
+}
+
+/// The images of several platforms under one name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IndexRecord {
+    /// Each platform (`linux/arm64`) with its image, in the order asked for.
+    pub images: Vec<(String, ImageKey)>,
+    /// When the store learned of it, in seconds since 1970.
+    pub created: i64,
+    /// The digest of the OCI index, once it was made.
+    pub digest: Option<Sha256>,
+}
+
+impl IndexRecord {
+    /// The index's name: its platforms and their images.
+    pub fn key(&self) -> ImageKey {
+        let mut hasher = blake3::Hasher::new_derive_key("kiln index v1");
+        for (platform, image) in &self.images {
+            hasher.update(&(platform.len() as u64).to_le_bytes());
+            hasher.update(platform.as_bytes());
+            hasher.update(image.as_bytes());
+        }
+        hasher.finalize().into()
+    }
+
+    /// The image for a platform.
+    pub fn image_for(&self, platform: &Platform) -> Option<ImageKey> {
+        let is_it = |text: &str| Platform::parse(text).is_ok_and(|one| one == *platform);
+        self.images.iter().find(|(text, _)| is_it(text)).map(|(_, key)| *key)
+    }
 }
 
 impl ImageRecord {

@@ -36,7 +36,7 @@ pub mod session;
 
 pub use adopt::{AdoptError, Adopted, Below};
 pub use db::Used;
-pub use image::{BlobRef, ImageLayerRef, ImageRecord};
+pub use image::{BlobRef, ImageLayerRef, ImageRecord, IndexRecord};
 pub use layer::{Layer, Staged};
 pub use name::image_name;
 pub use pin::Pins;

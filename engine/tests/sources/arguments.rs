@@ -43,7 +43,7 @@ fn an_epoch_may_be_an_argument() {
             with(&[("SOURCE_DATE_EPOCH", "1600000000")])(request);
             request.want_image_id = true;
         });
-        built.ok().image_id.unwrap()
+        built.ok().results[0].image_id.unwrap()
     };
     let other = World::with("FROM scratch\nCOPY Dockerfile /\n");
     assert_eq!(build(&world), build(&other), "two stores, two times, one image");

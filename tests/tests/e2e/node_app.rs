@@ -6,7 +6,7 @@
 use crate::registry_server::{Registry, available};
 use kiln_engine::digest::ImageKey;
 use kiln_engine::image::config::ImageConfig;
-use kiln_engine::plan::{Images, KnownImage, Options, Planned, plan};
+use kiln_engine::plan::{Images, KnownImage, Options, Planned, Wanted, plan};
 use kiln_tests::{Kiln, Project, has_tool, skip};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,13 +22,14 @@ fn the_founding_example_is_six_steps_as_it_stands() {
     assert_eq!(parsed.diagnostics, []);
     let platform = kiln_dsl::platform::Platform::host();
     let options = Options::new(platform.clone());
+    let wanted = [Wanted { document: &parsed.document, options: &options, stages: &[None] }];
     let mut images = Images::new();
-    let Ok(Planned::Needs(needs)) = plan(&parsed.document, &options, &images) else { panic!("needs its base") };
+    let Ok(Planned::Needs(needs)) = plan(&wanted, &images) else { panic!("needs its base") };
     assert_eq!(needs[0].name, "node:12-alpine");
     let config = ImageConfig::scratch(&platform.arch, &platform.os, "");
     let known = KnownImage { key: ImageKey::from_bytes([1; 32]), config };
     images.insert((needs[0].name.clone(), needs[0].platform.clone()), known);
-    let Ok(Planned::Plan(plan, _)) = plan(&parsed.document, &options, &images) else { panic!("a plan") };
+    let Ok(Planned::Plan(plan, _)) = plan(&wanted, &images) else { panic!("a plan") };
     let shown: Vec<&str> = plan.shown.iter().map(|step| step.name.as_str()).collect();
     let expected = [
         "[1/6] FROM node:12-alpine",

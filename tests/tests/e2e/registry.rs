@@ -75,6 +75,32 @@ fn files(all: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
+fn one_name_keeps_its_images_for_several_platforms() {
+    if !available() {
+        return;
+    }
+    let (place, registry) = (Place::new(), Registry::start(None));
+    let text = "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /arch\n";
+    let context = place.context("pushed", &[("amd64", "for amd64"), ("arm64", "for arm64"), ("Dockerfile", text)]);
+    let dest = format!("type=oci,tar=false,dest={}", place.path("layout").display());
+    let platforms = "linux/amd64,linux/arm64";
+    let output = place.kiln("pusher", &[], &["build", "--platform", platforms, "-o", &dest, context.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let _digest = registry.push(&place.path("layout"), "library/both", "1");
+    let next = place.context("next", &[("Dockerfile", &format!("FROM {}/library/both:1\n", registry.host()))]);
+    let arch = |platform: &str, content: &str| {
+        let found = place.build("puller", &[], &next, &["--platform", platform]);
+        assert_eq!(found, files(&[("arch", content)]));
+    };
+    arch("linux/amd64", "for amd64");
+    arch("linux/arm64", "for arm64");
+    // Both stay under the name, whoever was pulled last.
+    drop(registry);
+    arch("linux/amd64", "for amd64");
+    arch("linux/arm64", "for arm64");
+}
+
+#[test]
 fn an_image_is_pulled_by_its_tag_and_by_its_digest() {
     if !available() {
         return;

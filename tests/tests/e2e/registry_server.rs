@@ -68,7 +68,7 @@ impl Registry {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Pushes the image of an OCI layout; gives the digest of its manifest.
+    /// Pushes the image of an OCI layout, or its index with all images; gives the digest of its manifest.
     pub fn push(&self, layout: &Path, repository: &str, tag: &str) -> String {
         let index: serde_json::Value =
             serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
@@ -76,18 +76,25 @@ impl Registry {
         let blob = |digest: &str| {
             std::fs::read(layout.join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap())).unwrap()
         };
-        let bytes = blob(&digest);
-        let manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        let layers = manifest["layers"].as_array().unwrap();
-        for part in layers.iter().chain([&manifest["config"]]) {
+        self.push_manifest(repository, tag, &blob(&digest), &blob);
+        digest
+    }
+
+    fn push_manifest(&self, repository: &str, name: &str, bytes: &[u8], blob: &dyn Fn(&str) -> Vec<u8>) {
+        let manifest: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        for image in manifest["manifests"].as_array().into_iter().flatten() {
+            let digest = image["digest"].as_str().unwrap();
+            self.push_manifest(repository, digest, &blob(digest), blob);
+        }
+        let config = manifest.get("config");
+        for part in manifest["layers"].as_array().into_iter().flatten().chain(config) {
             let digest = part["digest"].as_str().unwrap();
             self.push_blob(repository, digest, &blob(digest));
         }
         let kind = manifest["mediaType"].as_str().unwrap();
-        let place = format!("/v2/{repository}/manifests/{tag}");
-        let (status, _) = self.request("PUT", &place, &format!("Content-Type: {kind}\r\n"), &bytes);
+        let place = format!("/v2/{repository}/manifests/{name}");
+        let (status, _) = self.request("PUT", &place, &format!("Content-Type: {kind}\r\n"), bytes);
         assert_eq!(status, 201);
-        digest
     }
 
     /// Uploads in one piece: POST for a place, PUT to it.

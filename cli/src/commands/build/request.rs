@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::text::quantity;
 use kiln_dsl::remote::Remote;
 use kiln_engine::api::{
-    CheckRequest, Context, Entitlement, NamedContext, NetworkMode, Output, Request, Secret, Ssh, TraceMode,
+    CheckRequest, Context, Entitlement, NamedContext, NetworkMode, Output, Request, Secret, Ssh, Target, TraceMode,
 };
 use kiln_engine::registry::Options;
 use std::num::NonZeroUsize;
@@ -47,7 +47,7 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
     args.docker_only.check()?;
     let environment = session.environment;
     let mode = mode(&args, session)?;
-    let mut tags = args.tags;
+    let (mut tags, targets) = targets(args.tags, args.targets)?;
     let mut outputs = Vec::new();
     for text in &args.outputs {
         let typed = output::parse(text)?;
@@ -65,7 +65,7 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         context,
         contexts: named_contexts(&args.build_contexts)?,
         dockerfile: args.file.map(|file| if file.as_os_str() == "-" { "/dev/stdin".into() } else { file }),
-        targets: args.target.into_iter().collect(),
+        targets,
         build_args: build_args(&args.build_args, environment)?,
         labels: labels(&args.labels)?,
         tags,
@@ -110,11 +110,38 @@ pub fn check(args: Args, session: &Session<'_>) -> Result<CheckRequest, UsageErr
     Ok(CheckRequest {
         context,
         dockerfile: args.file.map(|file| if file.as_os_str() == "-" { "/dev/stdin".into() } else { file }),
-        target: args.target,
+        target: args.targets.into_iter().next(),
         build_args: build_args(&args.build_args, session.environment)?,
         platform: args.platforms.into_iter().next(),
         store: session.environment.store(),
     })
+}
+
+/// The stages with the tags that name them, and the other tags.
+fn targets(typed: Vec<String>, stages: Vec<String>) -> Result<(Vec<String>, Vec<Target>), UsageError> {
+    let mut targets: Vec<Target> = Vec::new();
+    for stage in stages {
+        if !targets.iter().any(|target| target.stage.as_deref() == Some(stage.as_str())) {
+            targets.push(Target::stage(stage));
+        }
+    }
+    let mut tags = Vec::new();
+    for text in typed {
+        // No image has a name with an equals sign.
+        let Some((stage, tag)) = text.split_once('=') else {
+            tags.push(text);
+            continue;
+        };
+        let known = targets.iter_mut().find(|target| target.stage.as_deref() == Some(stage));
+        match known {
+            Some(target) => target.tags.push(tag.to_owned()),
+            None => {
+                let error = UsageError::value("-t/--tag", &text, format!("{stage:?} is no stage that is built"));
+                return Err(error.with_help(format!("add --target {stage}, or leave {stage}= out")));
+            }
+        }
+    }
+    Ok((tags, targets))
 }
 
 fn registry(environment: &Environment) -> Result<Options, UsageError> {

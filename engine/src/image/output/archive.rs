@@ -6,9 +6,11 @@
 //! names only.
 
 use super::{Error, copy_blob, write_file};
+use crate::digest::Sha256;
 use crate::image::config::json_bytes;
 use crate::image::manifest::{Assembled, Descriptor, INDEX_TYPE};
 use crate::image::reference::Tagged;
+use crate::image::time::Timestamp;
 use crate::tree::tar::BLOCK_BYTES;
 use crate::tree::tar::header::{self, Head};
 use serde::Serialize;
@@ -27,27 +29,92 @@ const IMAGE_NAME: &str = "io.containerd.image.name";
 /// The annotation with the image's time.
 const CREATED: &str = "org.opencontainers.image.created";
 
-/// Writes `type=oci` as a tar: an OCI layout.
-pub fn write_oci_tar(image: &Assembled, names: &[Tagged], out: &mut dyn Write) -> Result<(), Error> {
-    write_tar(image, names, BTreeMap::new(), out)
+/// What one name stands for: an image, or the images of several platforms with the index that lists them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Content {
+    images: Vec<Assembled>,
+    /// The index's bytes; none for an image alone.
+    index: Option<Vec<u8>>,
+    /// Names, each once.
+    names: Vec<Tagged>,
+    /// What stands in the place of a tag where there is no name.
+    title: Option<String>,
 }
 
-/// Writes `type=docker`: what `docker load` takes.
-pub fn write_docker_tar(image: &Assembled, names: &[Tagged], out: &mut dyn Write) -> Result<(), Error> {
+impl Content {
+    /// One image.
+    pub fn image(image: Assembled, names: &[Tagged]) -> Self {
+        Content { images: vec![image], index: None, names: unique(names).cloned().collect(), title: None }
+    }
+
+    /// Images of several platforms.
+    pub fn index(images: Vec<Assembled>, names: &[Tagged]) -> Self {
+        let index = json_bytes(&Index::of(images.iter().map(Assembled::descriptor).collect()));
+        Content { images, index: Some(index), names: unique(names).cloned().collect(), title: None }
+    }
+
+    /// The same, told apart in a layout by `title` where it has no name.
+    #[must_use]
+    pub fn titled(self, title: Option<String>) -> Self {
+        Content { title, ..self }
+    }
+
+    /// What registries call it: the digest of the manifest, or of the index.
+    pub fn digest(&self) -> Sha256 {
+        match &self.index {
+            Some(index) => Sha256::of(index),
+            None => self.images[0].descriptor().digest,
+        }
+    }
+
+    /// The image id, or the digest of the index.
+    pub fn id(&self) -> Sha256 {
+        match &self.index {
+            Some(index) => Sha256::of(index),
+            None => self.images[0].id(),
+        }
+    }
+
+    fn descriptor(&self) -> Descriptor {
+        match &self.index {
+            Some(index) => crate::image::manifest::descriptor(INDEX_TYPE, index),
+            None => self.images[0].descriptor(),
+        }
+    }
+
+    /// The documents, each a blob.
+    fn documents(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.images.iter().flat_map(|image| [&image.config, &image.manifest]).chain(&self.index)
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &crate::image::layer::PackedLayer> {
+        self.images.iter().flat_map(|image| &image.layers)
+    }
+}
+
+/// Writes `type=oci` as a tar: an OCI layout.
+pub fn write_oci_tar(content: &Content, out: &mut dyn Write) -> Result<(), Error> {
+    write_tar(content, BTreeMap::new(), out)
+}
+
+/// Writes `type=docker`: what `docker load` takes. It has a place for one platform only, so of several the first is
+/// what old daemons load; who asks for that is told before.
+pub fn write_docker_tar(content: &Content, out: &mut dyn Write) -> Result<(), Error> {
+    let (image, names) = (&content.images[0], content.names.as_slice());
     let mut files = BTreeMap::from([("manifest.json".to_owned(), docker_manifest(image, names))]);
     if let (Some(repositories), false) = (repositories(image, names), names.is_empty()) {
         files.insert("repositories".to_owned(), repositories);
     }
-    write_tar(image, names, files, out)
+    write_tar(content, files, out)
 }
 
 /// Writes `type=oci,tar=false`: adds the image to the OCI layout `dir`, which is made if it is not there.
 /// Names that the index has for other images become names of this one. Blobs come first and the index
 /// last, so a layout that others read is whole at every moment.
-pub fn write_oci_dir(image: &Assembled, names: &[Tagged], dir: &Path) -> Result<(), Error> {
+pub fn write_oci_dir(content: &Content, dir: &Path) -> Result<(), Error> {
     let blobs = dir.join("blobs").join("sha256");
     std::fs::create_dir_all(&blobs).map_err(|source| Error::Write { path: blobs.clone(), source })?;
-    for layer in &image.layers {
+    for layer in content.layers() {
         let path = blobs.join(layer.digest.to_hex());
         // A blob's name says what is in it; only its length is compared, as reading would cost a copy.
         if path.metadata().is_ok_and(|meta| meta.len() == layer.size) {
@@ -55,11 +122,11 @@ pub fn write_oci_dir(image: &Assembled, names: &[Tagged], dir: &Path) -> Result<
         }
         write_file(&path, |out| copy_blob(layer, out))?;
     }
-    for bytes in [&image.config, &image.manifest] {
+    for bytes in content.documents() {
         let path = blobs.join(crate::digest::Sha256::of(bytes).to_hex());
         write_bytes(&path, bytes)?;
     }
-    let index = merged_index(dir, index_entries(image, names))?;
+    let index = merged_index(dir, index_entries(content))?;
     write_bytes(&dir.join("oci-layout"), LAYOUT)?;
     write_bytes(&dir.join("index.json"), &index)
 }
@@ -83,11 +150,11 @@ impl<T> Index<T> {
 }
 
 /// An entry for each name, or one without a name.
-fn index_entries(image: &Assembled, names: &[Tagged]) -> Vec<Descriptor> {
-    let mut plain = image.descriptor();
-    if let Some(created) = image.created {
+fn index_entries(content: &Content) -> Vec<Descriptor> {
+    let mut plain = content.descriptor();
+    if let Some(created) = content.images.iter().filter_map(|image| image.created).max_by_key(|time| time.seconds()) {
         // To the second, as BuildKit has it.
-        let created = crate::image::time::Timestamp::new(created.seconds(), 0);
+        let created = Timestamp::new(created.seconds(), 0);
         plain.annotations.insert(CREATED.to_owned(), created.to_string());
     }
     let named = |name: &Tagged| {
@@ -96,7 +163,11 @@ fn index_entries(image: &Assembled, names: &[Tagged]) -> Vec<Descriptor> {
         descriptor.annotations.insert(REF_NAME.to_owned(), name.tag.clone());
         descriptor
     };
-    if names.is_empty() { vec![plain.clone()] } else { unique(names).map(named).collect() }
+    if content.names.is_empty() {
+        plain.annotations.extend(content.title.clone().map(|title| (REF_NAME.to_owned(), title)));
+        return vec![plain];
+    }
+    content.names.iter().map(named).collect()
 }
 
 /// The index of `dir` with these entries added and what they rename left out.
@@ -167,20 +238,15 @@ fn blob_name(digest: crate::digest::Sha256) -> String {
 }
 
 /// Writes all blobs, the index and `files`, sorted by name, with the time 0.
-fn write_tar(
-    image: &Assembled,
-    names: &[Tagged],
-    files: BTreeMap<String, Vec<u8>>,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
+fn write_tar(content: &Content, files: BTreeMap<String, Vec<u8>>, out: &mut dyn Write) -> Result<(), Error> {
     let mut small = files;
-    small.insert("index.json".to_owned(), json_bytes(&Index::of(index_entries(image, names))));
+    small.insert("index.json".to_owned(), json_bytes(&Index::of(index_entries(content))));
     small.insert("oci-layout".to_owned(), LAYOUT.to_vec());
-    for bytes in [&image.config, &image.manifest] {
+    for bytes in content.documents() {
         small.insert(blob_name(crate::digest::Sha256::of(bytes)), bytes.clone());
     }
     // The same layer may stand in an image more than once.
-    let layers: BTreeMap<String, _> = image.layers.iter().map(|layer| (blob_name(layer.digest), layer)).collect();
+    let layers: BTreeMap<String, _> = content.layers().map(|layer| (blob_name(layer.digest), layer)).collect();
     for dir in ["blobs/", "blobs/sha256/"] {
         member(out, dir, 0)?;
     }

@@ -6,18 +6,62 @@ use super::Error;
 use crate::image::flatten::{Flat, flatten};
 use crate::image::layer::ImageLayer;
 use crate::tree::disk::{self, DirWriter, copy_file};
-use crate::tree::entry::{Entry, Kind, TreePath};
+use crate::tree::entry::{Entry, Kind, Mtime, TreePath};
 use crate::tree::pack::{self, PackOptions};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// The directory of one platform's files where there are several: `linux_arm_v7`.
+pub fn platform_dir(platform: &str) -> String {
+    platform.replace('/', "_")
+}
+
 /// Writes `type=tar`. The root directory itself is left out, as BuildKit leaves it out.
 pub fn write_tar(layers: &[ImageLayer<'_>], options: &PackOptions, out: &mut dyn Write) -> Result<(), Error> {
     let (entries, places) = flattened(layers);
     let open = |path: &TreePath| open(layers, &places, path);
     Ok(pack::pack(&entries, &open, options, out)?)
+}
+
+/// Writes `type=tar` with the files of each platform in a directory of its own.
+pub fn write_tar_of(
+    roots: &[(String, Vec<ImageLayer<'_>>)],
+    options: &PackOptions,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut all = Vec::new();
+    let mut origins: HashMap<TreePath, (usize, TreePath)> = HashMap::new();
+    let mut places = Vec::with_capacity(roots.len());
+    for (at, (dir, layers)) in roots.iter().enumerate() {
+        let within = |path: &TreePath| TreePath::new([dir.as_bytes(), b"/", path.as_bytes()].concat());
+        let (entries, own) = flattened(layers);
+        all.push(Entry {
+            path: TreePath::new(dir.as_str()),
+            kind: Kind::Dir { opaque: false },
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            xattrs: Vec::new(),
+            mtime: Mtime::default(),
+        });
+        for mut entry in entries {
+            let path = within(&entry.path);
+            if let Kind::Hardlink { to } = &mut entry.kind {
+                *to = within(to);
+            }
+            origins.insert(path.clone(), (at, entry.path));
+            all.push(Entry { path, ..entry });
+        }
+        places.push(own);
+    }
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    let open = |path: &TreePath| {
+        let (at, path) = origins.get(path).ok_or(io::ErrorKind::NotFound)?;
+        open(&roots[*at].1, &places[*at], path)
+    };
+    Ok(pack::pack(&all, &open, options, out)?)
 }
 
 /// What `type=local` did.

@@ -173,7 +173,7 @@ fn look(part: &Part, world: &dyn World) -> Result<Evaluated, Failure> {
             let name = path.path.file_name().unwrap_or_default();
             let bytes = text::normalise(&bytes, name, &part.normalisers).map_err(wrong)?;
             let lossy = String::from_utf8_lossy(&bytes);
-            let lines: Vec<&str> = lossy.lines().filter(|line| pattern.is_match(line)).collect();
+            let lines: Vec<&str> = lossy.lines().filter(|line| pattern.0.is_match(line)).collect();
             if lines.is_empty() {
                 return Err(nothing(format!("no line of /{} matches", path.path.display())));
             }

@@ -1,7 +1,7 @@
 //! Parts against a world in memory that can be changed and that can fail.
 
 use super::*;
-use crate::key::declared::Glob;
+use crate::key::declared::{Glob, LinePattern};
 use crate::tree::{Kind, Mtime};
 use kiln_dsl::key::{self, Atom, DataFormat, Factor, Normaliser, Period, Selector};
 use proptest::prelude::*;
@@ -163,7 +163,7 @@ fn what(atom: Atom) -> What {
             What::Data { format, path: path(at), selector: selectors.remove(0).value }
         }
         Atom::Lines { path: at, pattern } => {
-            What::Lines { path: path(at), pattern: regex_lite::Regex::new(&pattern.value).unwrap() }
+            What::Lines { path: path(at), pattern: LinePattern(regex_lite::Regex::new(&pattern.value).unwrap()) }
         }
         Atom::Env(_) | Atom::Arg(_) => {
             What::Variable { kind: crate::key::declared::Variable::Env, name: String::new(), value: None }
@@ -411,7 +411,7 @@ proptest! {
         let period = Period::new(seconds, kiln_dsl::key::Unit::Weeks).unwrap();
         let all = [
             part(What::Data { format, path: path.clone(), selector: Selector::default() }),
-            part(What::Lines { path, pattern: regex_lite::Regex::new(".").unwrap() }),
+            part(What::Lines { path, pattern: LinePattern(regex_lite::Regex::new(".").unwrap()) }),
             part(What::Time(period)),
         ];
         for part in all {

@@ -6,7 +6,7 @@
 mod layer;
 
 use crate::api::{FsckReport, ManageError, Problem};
-use crate::digest::{LayerId, Sha256};
+use crate::digest::{ImageKey, LayerId, Sha256};
 use crate::store::db::LayerMeta;
 use crate::store::{Pins, Store, StoreError, io_at};
 use crate::tree::{Tree, codec};
@@ -78,8 +78,17 @@ fn check(store: &Store, repair: bool) -> Result<FsckReport, StoreError> {
             broken_images.insert(*key);
         }
     }
+    let indexes = store.db().indexes()?;
+    for (key, index) in &indexes {
+        let is_there = |image: &ImageKey| images.iter().any(|(other, _)| other == image);
+        if let Some((platform, image)) = index.images.iter().find(|(_, image)| !is_there(image)) {
+            let message = format!("its image {image} for {platform} is not in the store");
+            found.push(Found { name: format!("index {key}"), message, damage: Damage::Image(*key) });
+        }
+    }
     for (name, key) in store.db().names()? {
-        if !images.iter().any(|(other, _)| *other == key) {
+        let is_known = images.iter().any(|(other, _)| *other == key) || indexes.iter().any(|(other, _)| *other == key);
+        if !is_known {
             let message = format!("its image {key} is not in the store");
             found.push(Found { name: name.clone(), message, damage: Damage::Name(name) });
         }

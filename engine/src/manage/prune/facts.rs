@@ -79,7 +79,7 @@ impl Facts {
     pub fn read(store: &Store) -> Result<Facts, StoreError> {
         let mut facts = Facts { uses: store.db().last_uses()?, ..Facts::default() };
         facts.read_disk(store)?;
-        let mut names = super::super::images::names(store)?;
+        let mut names = super::super::images::names_with_members(store)?;
         for (key, image) in store.db().images()? {
             let names = names.remove(&key).unwrap_or_default();
             facts.images.push(Image {
@@ -89,6 +89,12 @@ impl Facts {
                 blobs: image.layers.iter().filter_map(|layer| Some(layer.blob.as_ref()?.digest)).collect(),
                 created: image.created,
             });
+        }
+        for (key, index) in store.db().indexes()? {
+            let names = names.remove(&key).unwrap_or_default();
+            let names = names.iter().map(|name| super::super::find::familiar(name)).collect();
+            // Its layers are its images'.
+            facts.images.push(Image { key, names, layers: Vec::new(), blobs: Vec::new(), created: index.created });
         }
         facts.steps = store.db().steps()?;
         facts.read_records(store)?;

@@ -1,6 +1,6 @@
 //! What matrices come to: the stages of a file as they would be written by hand, and what is told of wrong ones.
 
-use crate::plan::{Images, Options, PlanError, Planned, Step, Unroll, choose, plan};
+use crate::plan::{Images, Options, PlanError, Planned, Step, Unroll, Wanted, choose, plan};
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::extended::Dialect;
 use kiln_dsl::parser;
@@ -23,7 +23,10 @@ fn planned(text: &str, options: &Options) -> Result<String, String> {
     }
     let document = choose(&parsed.document, options, Unroll::All).map_err(told)?;
     choose(&parsed.document, options, Unroll::One).map_err(told)?;
-    match plan(&document, options, &Images::new()) {
+    match plan(
+        &[Wanted { document: &document, options, stages: std::slice::from_ref(&options.target) }],
+        &Images::new(),
+    ) {
         Ok(Planned::Plan(plan, _)) => {
             let shown = plan.shown.iter().map(|one| format!("{} | {:?}", one.name, one.node));
             let nodes = plan.graph.nodes().map(|(id, step)| {
@@ -35,12 +38,12 @@ fn planned(text: &str, options: &Options) -> Result<String, String> {
                 let inputs: Vec<usize> = plan.graph.inputs(id).map(|id| id.index()).collect();
                 format!("{id:?} {kind} {parent:?} {shown} {stage} {ordinal} {inputs:?}")
             });
-            let target = format!("{:?}", plan.target);
+            let target = format!("{:?}", plan.results);
             Ok(shown.chain(nodes).chain([target]).collect::<Vec<_>>().join("\n"))
         }
         Ok(Planned::Needs(needs)) => Ok(format!("{:?}", needs.iter().map(|need| &need.name).collect::<Vec<_>>())),
         Err(PlanError::Findings(all)) => Err(told(all)),
-        Err(PlanError::UnknownTarget { stages }) => Err(format!("no target; stages {stages:?}")),
+        Err(PlanError::UnknownTarget { stages, .. }) => Err(format!("no target; stages {stages:?}")),
     }
 }
 

@@ -70,7 +70,7 @@ fn everything_in_a_layout_is_reached_from_its_index_and_is_what_its_digest_says(
     let temp = tempfile::tempdir().unwrap();
     let image = image(temp.path(), LayerCompression::default());
     let mut tar = Vec::new();
-    write_oci_tar(&image, &names(&["a:1", "ghcr.io/b/c", "a:1"]), &mut tar).unwrap();
+    write_oci_tar(&Content::image(image.clone(), &names(&["a:1", "ghcr.io/b/c", "a:1"])), &mut tar).unwrap();
     let files = files(&tar);
     assert_eq!(files["oci-layout"], LAYOUT);
     let index = json(&files["index.json"]);
@@ -90,7 +90,7 @@ fn everything_in_a_layout_is_reached_from_its_index_and_is_what_its_digest_says(
         assert_eq!(Sha256::of(&plain).to_string(), diff_id.as_str().unwrap());
     }
     let mut again = Vec::new();
-    write_oci_tar(&image, &names(&["a:1", "ghcr.io/b/c"]), &mut again).unwrap();
+    write_oci_tar(&Content::image(image, &names(&["a:1", "ghcr.io/b/c"])), &mut again).unwrap();
     assert!(tar == again, "the same image has the same bytes");
 }
 
@@ -99,7 +99,7 @@ fn an_image_without_a_name_has_no_tags() {
     let temp = tempfile::tempdir().unwrap();
     let image = image(temp.path(), LayerCompression::Uncompressed);
     let mut tar = Vec::new();
-    write_docker_tar(&image, &[], &mut tar).unwrap();
+    write_docker_tar(&Content::image(image, &[]), &mut tar).unwrap();
     let files = files(&tar);
     assert_eq!(json(&files["manifest.json"])[0]["RepoTags"], Value::Null);
     assert!(!files.contains_key("repositories"));
@@ -112,9 +112,9 @@ fn a_layout_directory_takes_more_images_and_a_name_moves_to_the_newest() {
     let layout = temp.path().join("layout");
     let first = image(temp.path(), LayerCompression::default());
     let second = image(temp.path(), LayerCompression::Zstd(3));
-    write_oci_dir(&first, &names(&["a", "b"]), &layout).unwrap();
-    write_oci_dir(&second, &names(&["b"]), &layout).unwrap();
-    write_oci_dir(&second, &names(&["b"]), &layout).unwrap();
+    write_oci_dir(&Content::image(first.clone(), &names(&["a", "b"])), &layout).unwrap();
+    write_oci_dir(&Content::image(second.clone(), &names(&["b"])), &layout).unwrap();
+    write_oci_dir(&Content::image(second.clone(), &names(&["b"])), &layout).unwrap();
     let index = json(&std::fs::read(layout.join("index.json")).unwrap());
     let entries: Vec<_> = index["manifests"]
         .as_array()
@@ -134,7 +134,7 @@ fn a_layout_directory_takes_more_images_and_a_name_moves_to_the_newest() {
         }
     }
     std::fs::write(layout.join("index.json"), "no json").unwrap();
-    assert!(matches!(write_oci_dir(&first, &[], &layout), Err(Error::Index { .. })));
+    assert!(matches!(write_oci_dir(&Content::image(first, &[]), &layout), Err(Error::Index { .. })));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_damaged_blob_leaves_the_old_archive_in_place() {
     let dest = temp.path().join("out.tar");
     std::fs::write(&dest, "before").unwrap();
     std::fs::write(&image.layers[0].path, "cut").unwrap();
-    let error = write_file(&dest, |out| write_oci_tar(&image, &[], out)).unwrap_err();
+    let error = write_file(&dest, |out| write_oci_tar(&Content::image(image.clone(), &[]), out)).unwrap_err();
     assert!(matches!(error, Error::BlobSize { .. }), "{error:?}");
     assert_eq!(std::fs::read(&dest).unwrap(), b"before");
     let left: Vec<_> = std::fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -176,7 +176,8 @@ fn docker_loads_the_archive_under_all_its_names_and_with_the_same_id() {
         let tags = [format!("kiln-load-a:{compression}"), format!("example.org/kiln-load/b:{compression}")];
         let file = format!("{compression}.tar");
         let names = names(&[&tags[0], &tags[1]]);
-        write_file(&temp.path().join(&file), |out| write_docker_tar(&image, &names, out)).unwrap();
+        write_file(&temp.path().join(&file), |out| write_docker_tar(&Content::image(image.clone(), &names), out))
+            .unwrap();
         run(&docker, &["load", "-i", &seen(&file)]);
         for tag in &tags {
             let id = run(&docker, &["image", "inspect", "--format", "{{.Id}}", tag]);
@@ -196,8 +197,8 @@ fn skopeo_reads_the_layout() {
     let temp = tempfile::Builder::new().prefix("kiln-layout-").tempdir_in(&dir).unwrap();
     let image = image(temp.path(), LayerCompression::default());
     let names = names(&["kiln:first"]);
-    write_oci_dir(&image, &names, &temp.path().join("layout")).unwrap();
-    write_file(&temp.path().join("oci.tar"), |out| write_oci_tar(&image, &names, out)).unwrap();
+    write_oci_dir(&Content::image(image.clone(), &names), &temp.path().join("layout")).unwrap();
+    write_file(&temp.path().join("oci.tar"), |out| write_oci_tar(&Content::image(image.clone(), &names), out)).unwrap();
     let place = format!("/peers/{}", temp.path().file_name().unwrap().display());
     for reference in [format!("oci:{place}/layout:first"), format!("oci-archive:{place}/oci.tar:first")] {
         let inspected = json(run(&skopeo, &["inspect", &reference]).as_bytes());
