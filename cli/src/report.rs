@@ -7,6 +7,7 @@ use crate::environment::Environment;
 use crate::failure::{Failure, UsageError};
 use crate::streams::Stream;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
+use kiln_dsl::source::Sources;
 use kiln_dsl::span::Span;
 use kiln_engine::api::BuildError;
 use kiln_engine::sandbox::Identity;
@@ -44,17 +45,17 @@ const PIPE_WIDTH: usize = 100;
 
 /// All that is to be said about a failure, as whole lines.
 pub fn failure(failure: &Failure, look: Look) -> String {
-    if let Failure::Build(BuildError::Diagnostics { file, text, diagnostics }) = failure {
+    if let Failure::Build(BuildError::Diagnostics { sources, diagnostics }) = failure {
         let mut out = String::new();
         for finding in diagnostics {
-            out.push_str(&self::finding(finding, file, text, look));
+            out.push_str(&self::finding(finding, sources, look));
             out.push('\n');
         }
         let _infallible = writeln!(out, "{}: {failure}: {}", error_word(look), count(diagnostics));
         return out;
     }
     if let Failure::Usage(UsageError::Project { file, text, finding }) = failure {
-        return self::finding(finding, file, text, look);
+        return self::finding(finding, &Sources::new(file.as_str(), text.as_str()), look);
     }
     if let Failure::Build(build) = failure
         && let Some(place) = build.place()
@@ -69,7 +70,11 @@ pub fn failure(failure: &Failure, look: Look) -> String {
             labels: vec![label(place.span, &place.text, None, true)],
             cause: build.source(),
         };
-        return draw(&shown, look);
+        let mut out = draw(&shown, look);
+        for (words, place) in &place.trail {
+            out.push_str(&note(words, &place.file, &place.text, place.span, look));
+        }
+        return out;
     }
     let mut out = format!("{}: {failure}\n", error_word(look));
     let mut cause = failure.source();
@@ -89,9 +94,14 @@ pub fn notes(identity: &Identity) -> String {
     identity.warnings.iter().map(note).collect()
 }
 
-/// One finding in a file.
-pub fn finding(finding: &Diagnostic, file: &str, text: &str, look: Look) -> String {
-    let related = finding.related.iter().map(|(span, words)| label(*span, text, Some(words.clone()), false));
+/// One finding in a file, with the places in other files that it is about, and those that name the file.
+pub fn finding(finding: &Diagnostic, sources: &Sources, look: Look) -> String {
+    let place = sources.shown(finding.span);
+    let (file, text) = (place.name, &*place.text);
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        finding.related.iter().partition(|(span, _)| sources.is_one_text(finding.span, *span));
+    let related =
+        here.into_iter().map(|(span, words)| label(sources.shown(*span).span, text, Some(words.clone()), false));
     let word = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -103,13 +113,32 @@ pub fn finding(finding: &Diagnostic, file: &str, text: &str, look: Look) -> Stri
         severity: finding.severity,
         help: finding.help.clone(),
         source: NamedSource::new(file, text.to_owned()),
-        labels: std::iter::once(label(finding.span, text, None, true)).chain(related).collect(),
+        labels: std::iter::once(label(place.span, text, None, true)).chain(related).collect(),
         cause: None,
     };
     if text.is_empty() {
         let help = shown.help.map(|help| format!("  help: {help}\n")).unwrap_or_default();
         return format!("{word}[{}]: {}\n  in {file}, which is empty\n{help}", finding.code, finding.message);
     }
+    let mut out = draw(&shown, look);
+    for (span, words) in elsewhere.into_iter().chain(&sources.trail(finding.span)) {
+        let place = sources.shown(*span);
+        out.push_str(&note(words, place.name, &place.text, place.span, look));
+    }
+    out
+}
+
+/// A further place in another text.
+fn note(words: &str, file: &str, text: &str, span: Span, look: Look) -> String {
+    let shown = Shown {
+        message: words.to_owned(),
+        code: "note".to_owned(),
+        severity: Severity::Advice,
+        help: None,
+        source: NamedSource::new(file, text.to_owned()),
+        labels: vec![label(span, text, None, true)],
+        cause: None,
+    };
     draw(&shown, look)
 }
 
@@ -235,7 +264,7 @@ mod tests {
             Diagnostic::warning("DuplicateStageName", Span::new(second, second + 5), "stage \"build\" is named twice")
                 .with_related(Span::new(16, 21), "first named here"),
         ];
-        Failure::Build(BuildError::Diagnostics { file: "Dockerfile".into(), text: FILE.into(), diagnostics })
+        Failure::Build(BuildError::Diagnostics { sources: Box::new(Sources::new("Dockerfile", FILE)), diagnostics })
     }
 
     #[test]
@@ -253,7 +282,7 @@ mod tests {
     #[test]
     fn a_failed_step_shows_the_first_line_of_its_instruction() {
         let text = "FROM busybox\nRUN make \\\n  -C src\nCMD x\n";
-        let place = Place { file: "Dockerfile".into(), text: text.into(), span: Span::new(13, 32) };
+        let place = Place { file: "Dockerfile".into(), text: text.into(), span: Span::new(13, 32), trail: Vec::new() };
         let error = BuildError::StepFailed {
             step: "[2/2] RUN make -C src".into(),
             place: Some(Box::new(place)),
@@ -265,7 +294,7 @@ mod tests {
     #[test]
     fn a_failed_pull_shows_its_line_and_its_causes() {
         let text = "FROM nowhere/app\n";
-        let place = Place { file: "Dockerfile".into(), text: text.into(), span: Span::new(5, 16) };
+        let place = Place { file: "Dockerfile".into(), text: text.into(), span: Span::new(5, 16), trail: Vec::new() };
         let error = BuildError::Pull {
             image: "docker.io/nowhere/app:latest".into(),
             place: Some(Box::new(place)),
@@ -295,7 +324,7 @@ mod tests {
             for start in 0..=text.len() + 2 {
                 for end in 0..=text.len() + 2 {
                     let it = Diagnostic::error("Code", Span::new(start, end), "the message");
-                    let drawn = finding(&it, "Dockerfile", text, DRAWN);
+                    let drawn = finding(&it, &Sources::new("Dockerfile", text), DRAWN);
                     assert!(drawn.contains("the message"), "{drawn}");
                     assert!(drawn.contains("Dockerfile"), "{start}..{end} of {text:?}: {drawn}");
                 }

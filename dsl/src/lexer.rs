@@ -110,10 +110,12 @@ pub(crate) struct Body {
 }
 
 impl<'a> Lexer<'a> {
-    pub fn new(source: &'a str) -> Self {
+    /// The reader of `source` from `start` on, a whole file.
+    pub fn new(source: &'a str, start: usize) -> Self {
+        let mark = if source[start..].starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         Lexer {
             source,
-            pos: if source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 },
+            pos: start + mark,
             line: 0,
             in_directives: true,
             escape_written: false,
@@ -123,6 +125,19 @@ impl<'a> Lexer<'a> {
             directives: Directives { syntax: None, escape: '\\', check: None },
             diagnostics: Vec::new(),
         }
+    }
+
+    /// The reader of `source` from `start` on, a part of a file: `lines` stand before it, and its escape character is known.
+    pub fn of_part(source: &'a str, start: usize, lines: u32, escape: char) -> Self {
+        let mut lexer = Lexer::new(source, start);
+        (lexer.pos, lexer.line, lexer.in_directives) = (start, lines, false);
+        lexer.directives.escape = escape;
+        lexer
+    }
+
+    /// Offset behind the last line read, its line end counted.
+    pub fn position(&self) -> usize {
+        self.pos
     }
 
     /// Lines read so far.
@@ -290,6 +305,7 @@ impl<'a> Lexer<'a> {
             text: head.unwrap_or(body).to_owned(),
             map: SourceMap::verbatim(start + offset),
             span: Span::new(start, start + text.trim_end().len()),
+            body: None,
         });
     }
 

@@ -33,6 +33,7 @@ pub mod remote;
 pub mod shell;
 pub mod signal;
 pub mod size;
+pub mod source;
 pub mod span;
 mod split;
 pub mod suggest;

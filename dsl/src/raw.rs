@@ -52,17 +52,38 @@ pub(crate) struct Nodes {
     pub incomplete: bool,
 }
 
+/// What of a source is read.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    /// All of it from here on: a whole file.
+    File(usize),
+    /// All of it from here on: a part of a file before which so many lines stand, with this escape character.
+    Body(usize, u32, char),
+}
+
 /// Reads a whole file.
 pub(crate) fn read(source: &str, dialect: Dialect) -> Nodes {
-    let mut lexer = Lexer::new(source);
+    read_part(source, Part::File(0), dialect)
+}
+
+/// Reads a part of a source. Spans count in the source.
+pub(crate) fn read_part(source: &str, part: Part, dialect: Dialect) -> Nodes {
+    let mut lexer = match part {
+        Part::File(start) => Lexer::new(source, start),
+        Part::Body(start, lines, escape) => Lexer::of_part(source, start, lines, escape),
+    };
     let mut nodes: Vec<Node> = Vec::new();
     let mut incomplete = false;
     // Lines of the extended language whose instruction is still to come.
     let mut above: Vec<extended::Line> = Vec::new();
     while let Some(mut line) = lexer.logical() {
         above.append(&mut line.extended);
-        if dialect == Dialect::Kiln && begins_extension(&line.text) {
-            above.push(extended::Line { text: line.text.into_owned(), map: line.map, span: line.span });
+        if dialect == Dialect::Kiln
+            && let Some(keyword) = begins_extension(&line.text)
+        {
+            let body = (keyword == extended::Keyword::Def).then(|| definition(&mut lexer, &line));
+            let Logical { text, map, span, .. } = line;
+            above.push(extended::Line { text: text.into_owned(), map, span, body });
             continue;
         }
         let escape = lexer.directives.escape;
@@ -103,7 +124,13 @@ pub(crate) fn read(source: &str, dialect: Dialect) -> Nodes {
         }
     }
     above.append(&mut lexer.trailing());
-    if nodes.is_empty() && !incomplete {
+    let takes_text = |line: &extended::Line| {
+        let keyword = begins_extension(&line.text);
+        matches!(keyword, Some(extended::Keyword::Include | extended::Keyword::Use))
+    };
+    // What is read for another file may have definitions only, and a file may have all its instructions from others.
+    let is_main = matches!(part, Part::File(0));
+    if nodes.is_empty() && !incomplete && is_main && !above.iter().any(takes_text) {
         let message = if source.trim_start_matches('\u{feff}').trim().is_empty() {
             "the Dockerfile cannot be empty"
         } else {
@@ -116,9 +143,55 @@ pub(crate) fn read(source: &str, dialect: Dialect) -> Nodes {
     Nodes { nodes, directives, diagnostics, trailing: above, incomplete }
 }
 
-/// Whether a line is an instruction of the extended language.
-fn begins_extension(line: &str) -> bool {
-    line.split_whitespace().next().is_some_and(|word| extended::Keyword::parse(word).is_some())
+/// The instruction of the extended language that a line is.
+fn begins_extension(line: &str) -> Option<extended::Keyword> {
+    line.split_whitespace().next().and_then(extended::Keyword::parse)
+}
+
+/// Takes the lines between a DEF and its END. They are read each time they are used, with the parameters replaced; here
+/// only what ends them is looked for, and what they may not hold.
+fn definition(lexer: &mut Lexer<'_>, def: &Logical<'_>) -> extended::Body {
+    let (start, lines, told) = (lexer.position(), lexer.line(), lexer.diagnostics.len());
+    let mut body = extended::Body { start, end: start, lines, nodes: Vec::new(), extended: Vec::new() };
+    let mut depth = 1_usize;
+    while let Some(mut line) = lexer.logical() {
+        let mut inner = std::mem::take(&mut line.extended);
+        let bare = begins_extension(&line.text);
+        let is_bare = bare.is_some();
+        let span = line.span;
+        if is_bare {
+            let text = line.text.clone().into_owned();
+            inner.push(extended::Line { text, map: line.map.clone(), span, body: None });
+        }
+        for one in inner {
+            match begins_extension(&one.text) {
+                Some(extended::Keyword::If | extended::Keyword::Def) => depth += 1,
+                Some(extended::Keyword::End) => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth == 0 {
+                // What is wrong with the lines is told where they are used.
+                lexer.diagnostics.truncate(told);
+                body.end = one.span.start as usize;
+                return body;
+            }
+            body.extended.push(one);
+        }
+        if is_bare {
+            continue;
+        }
+        let reader =
+            LineReader { text: &line.text, map: &line.map, escape: lexer.directives.escape, dialect: Dialect::Kiln };
+        let Ok(mut node) = reader.node(0..line.text.len(), false) else { continue };
+        if takes_heredocs(&node) && line.text.contains("<<") && !bodies(lexer, &line, &mut node) {
+            break;
+        }
+        body.nodes.push(node);
+    }
+    body.end = lexer.position();
+    let error = Diagnostic::error("UnbalancedBranch", def.span, "there is no END for this DEF");
+    lexer.diagnostics.push(error.with_help("write END behind its last instruction"));
+    body
 }
 
 /// Whether heredocs may follow the node.
@@ -208,7 +281,8 @@ impl LineReader<'_> {
         let mut take_extended = |at: usize| {
             let length = extended::flag_length(&self.text[at..]).filter(|_| self.dialect == Dialect::Kiln)?;
             let text = self.text[at..at + length].to_owned();
-            extended.push(extended::Line { text, map: self.map.behind(at), span: self.map.span(at, at + length) });
+            let (map, span) = (self.map.behind(at), self.map.span(at, at + length));
+            extended.push(extended::Line { text, map, span, body: None });
             Some(at + length)
         };
         let (flags, args) = split::flags(self.text, rest, self.escape, &mut take_extended);

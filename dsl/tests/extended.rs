@@ -154,7 +154,7 @@ fn an_unknown_instruction_behind_the_door_is_told() {
     Error UnknownExtension 'KYE': unknown instruction of the extended language: KYE [did you mean KEY?]
     Error UnknownExtension 'RUN': RUN is an instruction of every Dockerfile [write it without # kiln:, so that Docker reads it too]
     Error UnknownExtension '# kiln:': nothing stands behind # kiln: [write KEY name = …, or flags of the instruction below such as --key=…]
-    Error UnknownExtension 'PARTY': unknown instruction of the extended language: PARTY [there is KEY, IF, ELSE, END]
+    Error UnknownExtension 'PARTY': unknown instruction of the extended language: PARTY [there is KEY, IF, ELSE, END, INCLUDE, DEF, USE]
     Error UnknownInstruction 'KEY': unknown instruction: KEY [write # kiln: KEY …, or call the file *.kiln]
     ");
     insta::assert_snapshot!(

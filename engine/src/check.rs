@@ -3,7 +3,7 @@
 //! Knows nothing of single checks: they are [`kiln_dsl::check`]'s. Nothing is pulled and nothing is written.
 
 use crate::api::{BuildError, CheckReport, CheckRequest};
-use crate::build::{Memory, open_context, read_dockerfile};
+use crate::build::{self, Includes, Memory, open_context, read_dockerfile};
 use crate::image::config::ImageConfig;
 use crate::plan::{self, Images};
 use crate::registry::Reference;
@@ -11,15 +11,14 @@ use crate::store::Store;
 use kiln_dsl::ast::Command;
 use kiln_dsl::check::{self, Base, Options};
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
-use kiln_dsl::extended::Dialect;
-use kiln_dsl::parser::{self, Parsed};
+use kiln_dsl::parser::Parsed;
 use kiln_dsl::platform::Platform;
 use std::path::Path;
 
 /// Checks what `request` names.
 pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
-    let (path, file) = read_dockerfile(&request.context, request.dockerfile.as_deref())?;
-    let mut parsed = parser::parse_as(&file.text, Dialect::of_file(&path));
+    let (path, mut file) = read_dockerfile(&request.context, request.dockerfile.as_deref())?;
+    let mut parsed = build::read(&path, &mut file, &Includes::of_host(&request.context, &path));
     let context = open_context(&request.context, &path, Memory::default())?;
     let host = Platform::host();
     let platform = match &request.platform {
@@ -57,7 +56,7 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
     );
     let diagnostics = parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error);
     let diagnostics = diagnostics.chain(parsed.notes()).cloned().collect();
-    Ok(CheckReport { file: file.name, text: file.text, diagnostics, report })
+    Ok(CheckReport { sources: file.sources, diagnostics, report })
 }
 
 /// That a target is a stage of the file, by its name or its number.

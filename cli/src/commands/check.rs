@@ -131,7 +131,7 @@ fn text(found: &CheckReport, look: Look) -> String {
         {
             one.help = one.help.map(|help| format!("{help}\nsee {url}"));
         }
-        out += &report::finding(&one, &found.file, &found.text, look);
+        out += &report::finding(&one, &found.sources, look);
         out.push('\n');
     }
     out += &summary(&all);

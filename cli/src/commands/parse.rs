@@ -9,6 +9,7 @@ use crate::report;
 use crate::session::Session;
 use kiln_dsl::diagnostic::Severity;
 use kiln_dsl::parser::{self, RawInstruction};
+use kiln_dsl::source::Sources;
 use serde::Serialize;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -64,10 +65,11 @@ impl Args {
                 }
             };
             let raw = parser::parse_raw(&text);
+            let sources = Sources::new(name.as_str(), text.as_str());
             let list: Vec<Printed<'_>> = raw.instructions.iter().map(printed).collect();
             session.print(&self.text(&list))?;
             for one in raw.diagnostics.iter().filter(|one| one.severity == Severity::Error) {
-                session.err.write_or_forget((report::finding(one, &name, &text, session.look()) + "\n").as_bytes());
+                session.err.write_or_forget((report::finding(one, &sources, session.look()) + "\n").as_bytes());
                 exit = Exit::Failure;
             }
         }

@@ -56,7 +56,7 @@ pub(crate) fn read(line: &Line, keyword: Keyword, start: usize, at: usize, out: 
             extra(line, begin, "ELSE", "write ELSE IF for another condition", out);
             mark(MarkKind::Else)
         }
-        Keyword::End | Keyword::Key => {
+        _ => {
             extra(line, begin, "END", "write END alone", out);
             mark(MarkKind::End)
         }

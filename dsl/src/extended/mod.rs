@@ -7,7 +7,9 @@
 pub mod branch;
 pub mod branch_name;
 pub mod condition;
+pub(crate) mod definition;
 mod flags;
+pub(crate) mod include;
 mod key;
 mod version;
 
@@ -17,6 +19,7 @@ pub(crate) use key::read as key_instruction;
 use crate::diagnostic::Diagnostic;
 use crate::keyword::Keyword as Plain;
 use crate::lexer::SourceMap;
+use crate::raw::Node;
 use crate::span::Span;
 use crate::suggest;
 use std::fmt;
@@ -53,10 +56,23 @@ pub enum Keyword {
     Else,
     /// `END`
     End,
+    /// `INCLUDE "path"`
+    Include,
+    /// `DEF name(parameter, …)`
+    Def,
+    /// `USE name(value, …)`
+    Use,
 }
 
-const ALL: [(Keyword, &str); 4] =
-    [(Keyword::Key, "KEY"), (Keyword::If, "IF"), (Keyword::Else, "ELSE"), (Keyword::End, "END")];
+const ALL: [(Keyword, &str); 7] = [
+    (Keyword::Key, "KEY"),
+    (Keyword::If, "IF"),
+    (Keyword::Else, "ELSE"),
+    (Keyword::End, "END"),
+    (Keyword::Include, "INCLUDE"),
+    (Keyword::Def, "DEF"),
+    (Keyword::Use, "USE"),
+];
 
 impl Keyword {
     /// The instruction called `word`, in any case.
@@ -68,7 +84,7 @@ impl Keyword {
     pub fn changes_the_image(self) -> bool {
         match self {
             Keyword::Key => false,
-            Keyword::If | Keyword::Else | Keyword::End => true,
+            Keyword::If | Keyword::Else | Keyword::End | Keyword::Include | Keyword::Def | Keyword::Use => true,
         }
     }
 
@@ -96,6 +112,23 @@ pub(crate) struct Line {
     pub map: SourceMap,
     /// The whole of it, `# kiln:` included.
     pub span: Span,
+    /// What stands between a DEF and its END.
+    pub body: Option<Body>,
+}
+
+/// What stands between a DEF and its END.
+#[derive(Debug)]
+pub(crate) struct Body {
+    /// Where its text begins in the source.
+    pub start: usize,
+    /// Where its text ends.
+    pub end: usize,
+    /// How many lines stand before it in its file.
+    pub lines: u32,
+    /// Its instructions as they stand, parameters in them.
+    pub nodes: Vec<Node>,
+    /// Its lines of the extended language.
+    pub extended: Vec<Line>,
 }
 
 /// What a line is.

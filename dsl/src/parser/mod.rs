@@ -10,27 +10,28 @@ mod flags;
 mod from;
 mod matrix;
 mod onbuild;
+mod reader;
 mod run;
 
-use crate::ast::{Command, Directives, Document, Heredoc, Instruction, KeyBinding, KeyFlag};
+use crate::ast::{Command, Directives, Document, Heredoc, Instruction, KeyFlag};
 use crate::check::{Config, Rule};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::extended::branch::{self, Mark};
-use crate::extended::{self, Dialect};
+use crate::extended::{self, Dialect, include};
 use crate::heredoc;
-use crate::key::set::Names;
 use crate::keyword::Keyword;
 use crate::raw::{self, Node};
+use crate::source::Sources;
 use crate::suggest;
-use std::sync::Arc;
 
 /// A file as it was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Parsed {
     /// What is right in it.
     pub document: Document,
-    /// What is wrong with it, in the order of the file.
+    /// What is wrong with it, in the order of the file, and then of those that it includes.
     pub diagnostics: Vec<Diagnostic>,
+    /// The texts that all spans count in.
+    pub sources: Sources,
 }
 
 impl Parsed {
@@ -110,117 +111,14 @@ pub fn parse(text: &str) -> Parsed {
     parse_as(text, Dialect::Dockerfile)
 }
 
-/// Reads a file of this dialect.
+/// Reads a text of this dialect, beside which there are no files.
 pub fn parse_as(text: &str, dialect: Dialect) -> Parsed {
-    let read = raw::read(text, dialect);
-    let mut diagnostics = read.diagnostics;
-    check_directive(&read.directives, &mut diagnostics);
-    let mut extensions = Extensions { dialect, ..Extensions::default() };
-    let mut instructions = Vec::with_capacity(read.nodes.len());
-    // A faulty FROM opens a stage all the same: what follows it is not to blame.
-    let mut in_stage = false;
-    let mut unsure = read.incomplete;
-    for mut node in read.nodes {
-        let key = extensions.above(&mut node, instructions.len(), &mut diagnostics);
-        let outside = !in_stage && !unsure;
-        match node.kind {
-            Some(Keyword::From) => in_stage = true,
-            Some(Keyword::Arg) => {}
-            Some(kind) if outside => {
-                let message = format!("no build stage in current context: {kind} stands before the first FROM");
-                diagnostics.push(
-                    Diagnostic::error("NoBuildStage", node.span, message)
-                        .with_help("only ARG may stand before the first FROM"),
-                );
-                continue;
-            }
-            Some(_) => {}
-            None => unsure |= suggestion(&node) == Some(Keyword::From.name()),
-        }
-        let name = node.keyword.value.to_ascii_uppercase();
-        if let Some(mut instruction) = instruction(node, dialect, &mut diagnostics) {
-            instruction.key = key.filter(|key| takes_key(key, &name, &instruction.command, &mut diagnostics));
-            instructions.push(Arc::new(instruction));
-        }
-    }
-    let (keys, marks) = extensions.finish(read.trailing, instructions.len(), &mut diagnostics);
-    let any_error = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    if let (false, false, Some(last)) = (in_stage, any_error, instructions.last()) {
-        let message = "dockerfile contains no stages to build: it has no FROM";
-        diagnostics.push(
-            Diagnostic::error("NoStages", last.span, message).with_help("add FROM with a base image, or FROM scratch"),
-        );
-    }
-    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-    Parsed { document: Document { directives: read.directives, instructions, keys, marks }, diagnostics }
+    parse_file("Dockerfile", text, dialect, &mut include::nothing)
 }
 
-/// The lines of the extended language as they come by.
-#[derive(Default)]
-struct Extensions {
-    dialect: Dialect,
-    names: Names,
-    keys: Vec<KeyBinding>,
-    marks: Vec<Mark>,
-}
-
-impl Extensions {
-    /// Takes the lines above the instruction with the index `at`; gives the key that the flags among them state.
-    fn above(&mut self, node: &mut Node, at: usize, out: &mut Vec<Diagnostic>) -> Option<KeyFlag> {
-        if let Some(line) = node.trigger.as_ref().and_then(|trigger| trigger.extended.first()) {
-            let error = Diagnostic::error("UnknownFlag", line.span, "ONBUILD's instruction takes no --key");
-            out.push(error.with_help("a key belongs to the build that runs the step: state it there"));
-        }
-        let flags = self.lines(std::mem::take(&mut node.extended), at, out);
-        let written = flags.key?;
-        let expr = written.value?;
-        let set = self.names.resolve(&expr, out)?;
-        Some(KeyFlag { expr, set, span: written.span })
-    }
-
-    fn lines(&mut self, lines: Vec<extended::Line>, at: usize, out: &mut Vec<Diagnostic>) -> extended::Flags {
-        let mut flags = extended::Flags::default();
-        for line in lines {
-            match line.kind() {
-                Ok(extended::Kind::Flags) => flags.read(&line, out),
-                Ok(extended::Kind::Instruction(keyword, _))
-                    if keyword.changes_the_image() && self.dialect == Dialect::Dockerfile =>
-                {
-                    let message = format!("{keyword} changes the image, and Docker would not see it");
-                    let help = "call the file *.kiln, and write it without # kiln:";
-                    out.push(Diagnostic::error("NeedsKilnFile", line.span, message).with_help(help));
-                }
-                Ok(extended::Kind::Instruction(extended::Keyword::Key, start)) => {
-                    if let Some(key) = extended::key_instruction(&line, start, out) {
-                        self.names.bind(&key.name, key.expr.as_ref(), out);
-                        self.keys.push(key);
-                    }
-                }
-                Ok(extended::Kind::Instruction(keyword, start)) => {
-                    self.marks.push(branch::read(&line, keyword, start, at, out));
-                }
-                Err(diagnostic) => out.push(*diagnostic),
-            }
-        }
-        flags
-    }
-
-    /// Takes the lines behind the last instruction.
-    fn finish(
-        mut self,
-        lines: Vec<extended::Line>,
-        at: usize,
-        out: &mut Vec<Diagnostic>,
-    ) -> (Vec<KeyBinding>, Vec<Mark>) {
-        for line in lines.iter().filter(|line| line.is_flags()) {
-            let error = Diagnostic::error("MisplacedExtension", line.span, "no instruction follows these flags");
-            out.push(error.with_help("write them right above the instruction that they are meant for"));
-        }
-        self.lines(lines.into_iter().filter(|line| !line.is_flags()).collect(), at, out);
-        self.names.finish(out);
-        branch::check(&self.marks, out);
-        (self.keys, self.marks)
-    }
+/// Reads the file called `name`, whose text this is, and what it includes, which `load` gives.
+pub fn parse_file(name: &str, text: &str, dialect: Dialect, load: &mut include::Loader<'_>) -> Parsed {
+    reader::read(name, text, dialect, load)
 }
 
 /// Whether the settings of the build checks can be read, and name checks that there are.

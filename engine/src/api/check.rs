@@ -2,6 +2,7 @@
 
 use kiln_dsl::check::Report;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
+use kiln_dsl::source::Sources;
 use std::path::PathBuf;
 
 /// What is to be checked.
@@ -24,10 +25,8 @@ pub struct CheckRequest {
 /// What a check found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckReport {
-    /// The Dockerfile as people know it.
-    pub file: String,
-    /// Its text.
-    pub text: String,
+    /// The Dockerfile with its text and what it includes, which spans count in.
+    pub sources: Sources,
     /// What the reader of the file says that is no check: errors and notes.
     pub diagnostics: Vec<Diagnostic>,
     /// What the checks found.

@@ -5,6 +5,7 @@
 
 use super::Source;
 use kiln_dsl::diagnostic::Diagnostic;
+use kiln_dsl::source::Sources;
 use kiln_dsl::span::Span;
 use std::fmt;
 use std::io;
@@ -21,6 +22,9 @@ pub struct Place {
     pub text: Arc<str>,
     /// The part that is meant.
     pub span: Span,
+    /// How the text came to be read, where it is not that of the file that was asked for: the INCLUDE or USE that named
+    /// it, and so on, each with a word on it.
+    pub trail: Vec<(String, Place)>,
 }
 
 impl Place {
@@ -75,12 +79,10 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 #[derive(Debug, Error)]
 pub enum BuildError {
     /// The file cannot be built as it is written; at least one of the findings is an error.
-    #[error("{file} cannot be built")]
+    #[error("{} cannot be built", sources.name())]
     Diagnostics {
-        /// The file as the reader knows it.
-        file: String,
-        /// Its whole text, which the spans count in.
-        text: String,
+        /// The file with its text and what it includes, which the spans count in.
+        sources: Box<Sources>,
         /// All findings, warnings included, in the order of the file.
         diagnostics: Vec<Diagnostic>,
     },
@@ -520,8 +522,12 @@ mod tests {
 
     #[test]
     fn a_place_counts_its_line_and_survives_a_span_beyond_the_text() {
-        let place =
-            |start| Place { file: "Dockerfile".into(), text: "FROM a\nRUN b\n".into(), span: Span::new(start, start) };
+        let place = |start| Place {
+            file: "Dockerfile".into(),
+            text: "FROM a\nRUN b\n".into(),
+            span: Span::new(start, start),
+            trail: Vec::new(),
+        };
         assert_eq!(place(0).line(), 1);
         assert_eq!(place(7).line(), 2);
         assert_eq!(place(900).line(), 3);

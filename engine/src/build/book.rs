@@ -155,7 +155,7 @@ pub(crate) fn written<'t>(shown: &'t Shown, file: &'t File) -> Cow<'t, str> {
     let span = shown.span.start as usize..shown.span.end as usize;
     let text = match shown.line {
         0 => &shown.instruction,
-        _ => file.text.get(span).map_or(shown.instruction.as_str(), str::trim),
+        _ => file.sources.text().get(span).map_or(shown.instruction.as_str(), str::trim),
     };
     match shown.instruction.starts_with("RUN") {
         true => Cow::Borrowed(text),

@@ -4,6 +4,7 @@
 //! it; named ones are fetched when a step needs them. Ignore files count for directories of the host only.
 
 use super::context::{BuildContext, ContextError};
+use super::includes::Includes;
 use super::walk::Memory;
 use super::{File, baseline, boxed, open_context, read_dockerfile, store_error};
 use crate::api::{BuildError, Context, NamedContext, Request};
@@ -24,6 +25,10 @@ const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 /// The longest Dockerfile that is read from a fetched context, in bytes.
 const DOCKERFILE_MAX_BYTES: u64 = 16 << 20;
 
+/// Why a Dockerfile that stands alone includes nothing.
+const ALONE: &str = "this Dockerfile came alone, without files beside it";
+const BEHIND_URL: &str = "a Dockerfile behind a URL has no files beside it";
+
 /// Where `-f -` is read.
 const STDIN: &str = "/dev/stdin";
 
@@ -39,6 +44,8 @@ pub(super) struct Gathered {
     pub main: ContextBase,
     /// The named contexts.
     pub named: Vec<(String, ContextBase)>,
+    /// Where the Dockerfile's INCLUDEs are read.
+    pub includes: Includes,
     /// The context and the Dockerfile as the store remembers the build by.
     pub project: (String, String, ProjectId),
 }
@@ -96,13 +103,25 @@ impl Gatherer<'_> {
     }
 
     fn directory(&self, root: &Path) -> Result<Gathered, BuildError> {
-        let (path, file) = match self.dockerfile_elsewhere(self.request.dockerfile.as_deref())? {
-            Some(file) => (PathBuf::from("Dockerfile"), file),
-            None => read_dockerfile(root, self.request.dockerfile.as_deref())?,
+        let (path, file, includes) = match self.dockerfile_elsewhere(self.request.dockerfile.as_deref())? {
+            Some(file) => (PathBuf::from("Dockerfile"), file, Includes::none(BEHIND_URL)),
+            None => {
+                let (path, file) = read_dockerfile(root, self.request.dockerfile.as_deref())?;
+                let includes = Includes::of_host(root, if path == Path::new(STDIN) { Path::new("") } else { &path });
+                (path, file, includes)
+            }
         };
         let contexts = vec![open_context(root, &path, self.memory.clone())?];
         let project = baseline::project(root, &path);
-        Ok(Gathered { file, path, contexts, main: ContextBase::Local(ContextId(0)), named: Vec::new(), project })
+        Ok(Gathered {
+            file,
+            path,
+            contexts,
+            main: ContextBase::Local(ContextId(0)),
+            named: Vec::new(),
+            includes,
+            project,
+        })
     }
 
     /// A Dockerfile behind a URL.
@@ -116,7 +135,7 @@ impl Gatherer<'_> {
         let name = source.to_string();
         let layer = self.fetch(&source, &format!("the Dockerfile {name}"))?;
         let text = self.read(&layer, &file_name)?.unwrap_or_default();
-        Ok(Some(File { name, text }))
+        Ok(Some(File::new(name, text)))
     }
 
     fn fetch(&self, source: &Source, what: &str) -> Result<Arc<Layer>, BuildError> {
@@ -136,8 +155,8 @@ impl Gatherer<'_> {
             }
             Taken::Other(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Err(conflict("it is empty")),
             Taken::Other(bytes) => {
-                let file = File { name: "-".to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() };
-                Ok(self.gathered(file, what, ContextBase::Empty))
+                let file = File::new("-", String::from_utf8_lossy(&bytes));
+                Ok(self.gathered(file, what, ContextBase::Empty, Includes::none(ALONE)))
             }
         }
     }
@@ -150,8 +169,8 @@ impl Gatherer<'_> {
             && self.request.dockerfile.is_none()
             && layer.tree().is_ok_and(|tree| tree.len() == 1);
         if is_file && let Some(text) = self.read(&layer, CONTEXT_FILE)? {
-            let file = File { name: shown.clone(), text };
-            return Ok(self.gathered(file, &shown, ContextBase::Layer(layer.id())));
+            let file = File::new(shown.as_str(), text);
+            return Ok(self.gathered(file, &shown, ContextBase::Layer(layer.id()), Includes::none(ALONE)));
         }
         self.in_layer(&layer, &shown, &shown)
     }
@@ -160,13 +179,13 @@ impl Gatherer<'_> {
     fn in_layer(&self, layer: &Arc<Layer>, shown: &str, context: &str) -> Result<Gathered, BuildError> {
         let main = ContextBase::Layer(layer.id());
         if let Some(file) = self.dockerfile_elsewhere(self.request.dockerfile.as_deref())? {
-            return Ok(self.gathered(file, context, main));
+            return Ok(self.gathered(file, context, main, Includes::none(BEHIND_URL)));
         }
         let given = self.request.dockerfile.as_ref();
         if let Some(path) = given.filter(|path| *path == Path::new(STDIN)) {
             let bytes = std::fs::read(path).map_err(|source| BuildError::Dockerfile { path: path.clone(), source })?;
-            let file = File { name: "-".to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() };
-            return Ok(self.gathered(file, context, main));
+            let file = File::new("-", String::from_utf8_lossy(&bytes));
+            return Ok(self.gathered(file, context, main, Includes::of_layer(layer, "Dockerfile")));
         }
         let candidates = match given {
             Some(path) => vec![path.display().to_string()],
@@ -174,7 +193,8 @@ impl Gatherer<'_> {
         };
         for name in &candidates {
             if let Some(text) = self.read(layer, name)? {
-                return Ok(self.gathered(File { name: name.clone(), text }, context, main));
+                let includes = Includes::of_layer(layer, name);
+                return Ok(self.gathered(File::new(name.as_str(), text), context, main, includes));
             }
         }
         let path = PathBuf::from(format!("{} in {shown}", candidates[0]));
@@ -187,10 +207,10 @@ impl Gatherer<'_> {
         Ok(read.map_err(failed)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    fn gathered(&self, file: File, context: &str, main: ContextBase) -> Gathered {
+    fn gathered(&self, file: File, context: &str, main: ContextBase, includes: Includes) -> Gathered {
         let path = PathBuf::from(&file.name);
         let project = (context.to_owned(), file.name.clone(), ProjectId::new(context, &file.name));
-        Gathered { file, path, contexts: Vec::new(), main, named: Vec::new(), project }
+        Gathered { file, path, contexts: Vec::new(), main, named: Vec::new(), includes, project }
     }
 
     fn named(

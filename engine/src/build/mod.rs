@@ -19,6 +19,7 @@ mod forecast;
 mod gather;
 mod git;
 mod host;
+mod includes;
 mod keys;
 mod layout_base;
 mod reads;
@@ -46,8 +47,8 @@ use crate::store::{Store, StoreError};
 use crate::tree::TreePath;
 pub(crate) use context::BuildContext;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
-use kiln_dsl::extended::Dialect;
 use kiln_dsl::platform::Platform;
+use kiln_dsl::source::Sources;
 use kiln_dsl::span::Span;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -57,18 +58,35 @@ use std::time::Instant;
 pub(crate) struct File {
     /// As people know it.
     pub name: String,
-    /// Its whole text.
-    pub text: String,
+    /// Its whole text; once it is parsed, with what it includes.
+    pub sources: Sources,
 }
 
 impl File {
+    /// The file called `name` with this text.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let name = name.into();
+        File { sources: Sources::new(name.as_str(), text), name }
+    }
+
+    /// Why the file cannot be built.
+    fn findings(&self, diagnostics: Vec<Diagnostic>) -> BuildError {
+        BuildError::Diagnostics { sources: Box::new(self.sources.clone()), diagnostics }
+    }
+
     fn place(&self, span: Span) -> Box<Place> {
-        Box::new(Place { file: self.name.clone(), text: self.text.as_str().into(), span })
+        let place = |span: Span, trail| {
+            let shown = self.sources.shown(span);
+            Place { file: shown.name.to_owned(), text: (*shown.text).into(), span: shown.span, trail }
+        };
+        let trail = self.sources.trail(span).into_iter().map(|(at, words)| (words, place(at, Vec::new())));
+        Box::new(place(span, trail.collect()))
     }
 }
 
 pub(crate) use copy_step::changed_meanwhile;
 pub(crate) use host::layer as host_layer;
+pub(crate) use includes::{Includes, read};
 pub(crate) use run_step::{account_files, existing, host_overlays};
 pub(crate) use stops::Stops;
 pub(crate) use walk::{Change, Memory};
@@ -94,9 +112,11 @@ pub(crate) fn build_in(
     let agents = agents::Agents::new(request);
     let fetcher = sources::fetcher(request, store, &secrets, &agents, cancel);
     let gathered = gather::gather(request, store, &fetcher, &shop.memory)?;
-    let gather::Gathered { file, path, contexts, main, named, project } = gathered;
+    let gather::Gathered { mut file, path, contexts, main, named, project, includes } = gathered;
     let options = options(request, main, named);
-    let sheets = wanted::sheets(request, &options, read_document(&path, &file)?, &file)?;
+    let parsed = includes::parse(&path, &mut file, &includes);
+    shop.set_included(includes.asked());
+    let sheets = wanted::sheets(request, &options, parsed?, &file)?;
     let bases = bases::Bases::new(request, store, sink, &file);
     let (plan, images) = make_plan(&sheets, &bases, &file, sink)?;
     let groups = wanted::groups(request, &sheets, &plan)?;
@@ -167,9 +187,10 @@ pub fn plan(
     let agents = agents::Agents::new(request);
     let fetcher = sources::fetcher(request, &store, &secrets, &agents, cancel);
     let gathered = gather::gather(request, &store, &fetcher, &Memory::default())?;
-    let gather::Gathered { file, path, mut contexts, main, named, project } = gathered;
+    let gather::Gathered { mut file, path, mut contexts, main, named, project, includes } = gathered;
     let options = options(request, main, named);
-    let sheets = wanted::sheets(request, &options, read_document(&path, &file)?, &file)?;
+    let parsed = includes::parse(&path, &mut file, &includes)?;
+    let sheets = wanted::sheets(request, &options, parsed, &file)?;
     let bases = bases::Bases::new(request, &store, sink, &file);
     let (plan, _) = make_plan(&sheets, &bases, &file, sink)?;
     wanted::groups(request, &sheets, &plan)?;
@@ -231,16 +252,6 @@ impl Sink for Silent {
     fn emit(&self, _: Event) {}
 }
 
-/// What the Dockerfile says, its alternatives not decided yet.
-pub(crate) fn read_document(path: &Path, file: &File) -> Result<kiln_dsl::parser::Parsed, BuildError> {
-    let parsed = kiln_dsl::parser::parse_as(&file.text, Dialect::of_file(path));
-    if parsed.has_errors() {
-        let File { name, text } = file.clone();
-        return Err(BuildError::Diagnostics { file: name, text, diagnostics: parsed.diagnostics });
-    }
-    Ok(parsed)
-}
-
 /// Runs the steps, and makes the image of them.
 fn run(
     request: &Request,
@@ -289,7 +300,7 @@ pub(crate) fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(Path
         match std::fs::read(&path) {
             Ok(bytes) => {
                 let name = path.display().to_string();
-                return Ok((path, File { name, text: String::from_utf8_lossy(&bytes).into_owned() }));
+                return Ok((path, File::new(name, String::from_utf8_lossy(&bytes))));
             }
             Err(error) => first_error = first_error.or(Some((path, error))),
         }
@@ -351,10 +362,7 @@ fn make_plan(
                     images.insert((need.name, need.platform), known);
                 }
             }
-            Err(PlanError::Findings(diagnostics)) => {
-                let File { name, text } = file.clone();
-                return Err(BuildError::Diagnostics { file: name, text, diagnostics });
-            }
+            Err(PlanError::Findings(diagnostics)) => return Err(file.findings(diagnostics)),
             Err(PlanError::UnknownTarget { name, stages }) => {
                 return Err(BuildError::UnknownTarget { name, file: file.name.clone(), stages });
             }
@@ -388,7 +396,7 @@ fn tell_findings(
     violations.dedup();
     for finding in &findings {
         // The form of Docker's warnings.
-        let line = file.place(finding.span).line();
+        let line = file.sources.line(finding.span);
         sink.emit(Event::Warning { message: format!("{}: {} (line {line})", finding.code, finding.message) });
     }
     if violations.is_empty() {
@@ -404,8 +412,8 @@ fn finding_words(finding: &Diagnostic, file: &File) -> String {
         Severity::Warning => "warning",
         Severity::Advice => "advice",
     };
-    let place = file.place(finding.span);
-    format!("{}:{}: {word}: {}", file.name, place.line(), finding.message)
+    let (name, line) = (file.sources.file_of(finding.span), file.sources.line(finding.span));
+    format!("{name}:{line}: {word}: {}", finding.message)
 }
 
 fn announce(plan: &Plan, begun: &record::Begun) -> Event {

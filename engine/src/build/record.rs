@@ -92,7 +92,7 @@ pub(crate) fn build(
     let asked = Asked {
         context: begun.context.clone(),
         dockerfile: begun.dockerfile.clone(),
-        text: Some(blake3::hash(file.text.as_bytes()).into()),
+        text: Some(blake3::hash(file.sources.text().as_bytes()).into()),
         ignore: contexts.first().and_then(BuildContext::ignore_file).map(|(name, digest)| (name.to_owned(), digest)),
         target: target(request),
         platform: platform(plan),

@@ -6,7 +6,6 @@ use super::File;
 use crate::api::{BuildError, Output, Request, Target};
 use crate::plan::{self, Options, Unroll};
 use kiln_dsl::ast::{Command, Document};
-use kiln_dsl::diagnostic::Diagnostic;
 use kiln_dsl::parser::Parsed;
 use kiln_dsl::platform::Platform;
 
@@ -155,18 +154,13 @@ pub(crate) fn sheets(request: &Request, base: &Options, parsed: Parsed, file: &F
                     parsed.document = checked;
                     document
                 }
-                Err(problems) => return Err(unreadable(file, [parsed.diagnostics, problems].concat())),
+                Err(problems) => return Err(file.findings([parsed.diagnostics, problems].concat())),
             };
             let stages = stages(&document, target.stage.as_deref());
             sheets.push(Sheet { target: index, parsed, document, options, stages });
         }
     }
     Ok(sheets)
-}
-
-fn unreadable(file: &File, diagnostics: Vec<Diagnostic>) -> BuildError {
-    let File { name, text } = file.clone();
-    BuildError::Diagnostics { file: name, text, diagnostics }
 }
 
 /// Which results of a plan belong together.

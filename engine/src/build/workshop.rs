@@ -1,5 +1,6 @@
 //! What the builds of one process share: the open store, and what is known of the context.
 
+use super::includes::Asked;
 use super::reads::Reads;
 use super::walk::Memory;
 use crate::store::{Store, StoreError};
@@ -15,6 +16,8 @@ pub(crate) struct Workshop {
     is_lasting: bool,
     /// What the newest plan reads.
     reads: Mutex<Option<Arc<Reads>>>,
+    /// The files that the newest build's Dockerfile included.
+    included: Mutex<Vec<Asked>>,
 }
 
 impl Workshop {
@@ -26,6 +29,7 @@ impl Workshop {
             memory,
             is_lasting: false,
             reads: Mutex::new(None),
+            included: Mutex::default(),
         }
     }
 
@@ -55,6 +59,16 @@ impl Workshop {
     /// Remembers what a plan reads.
     pub fn set_reads(&self, reads: Reads) {
         *self.reads.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(reads));
+    }
+
+    /// Remembers the files that a Dockerfile includes, as they were read.
+    pub fn set_included(&self, files: Vec<Asked>) {
+        *self.included.lock().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
+    /// The files that the newest build's Dockerfile included, as they were read.
+    pub fn included(&self) -> Vec<Asked> {
+        self.included.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the newest plan reads, once there was one.

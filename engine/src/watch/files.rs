@@ -18,6 +18,22 @@ impl Files {
         Files { paths, contents }
     }
 
+    /// Looks at these files too, as they were when they were read; gives whether one of them is new.
+    pub fn extend(&mut self, read: Vec<(PathBuf, Option<blake3::Hash>)>) -> bool {
+        let known = self.paths.len();
+        for (path, content) in read {
+            match self.paths.iter().position(|other| *other == path) {
+                // What was read is what counts: it may have changed before this list knew of it.
+                Some(at) => self.contents[at] = content,
+                None => {
+                    self.paths.push(path);
+                    self.contents.push(content);
+                }
+            }
+        }
+        self.paths.len() > known
+    }
+
     /// Looks again; gives those that are another than before.
     pub fn changed(&mut self) -> Vec<PathBuf> {
         let mut changed = Vec::new();

@@ -466,6 +466,10 @@ impl<'scope, 'env> Loop<'scope, 'env> {
     /// A build has ended; with a result where watching ends with it.
     fn built(&mut self, result: Result<Outcome, BuildError>) -> Result<Option<Result<(), BuildError>>, BuildError> {
         let superseded = self.building.take().is_some_and(|building| building.superseded);
+        let included = self.shop.as_ref().map(|shop| shop.included()).unwrap_or_default();
+        if self.files.extend(included) {
+            self.look();
+        }
         let moved = result.as_ref().is_err_and(changed_meanwhile);
         if superseded || moved {
             if moved && !self.again {

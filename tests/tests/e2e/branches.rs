@@ -45,3 +45,40 @@ fn the_branches_of_a_matrix_are_built_and_their_results_are_gathered() {
     assert_eq!(one.instructions()[1], "ARG PY=3.12 OS=b");
     assert_eq!(one.ran_steps(), Vec::<String>::new());
 }
+
+const COMMON: &str = "DEF greet(who, how=\"Hello\")\nRUN echo \"$how, $who!\" >> /greetings\nEND\n";
+
+#[test]
+fn a_file_is_included_and_its_definitions_are_used_as_if_they_stood_there() {
+    let text =
+        "INCLUDE \"lib/common.kiln\"\nFROM kiln/host\nUSE greet(world)\nUSE greet(kiln, how=Hi)\nRUN cat /greetings\n";
+    let by_hand = "FROM kiln/host\nRUN echo \"Hello, world!\" >> /greetings\nRUN echo \"Hi, kiln!\" >> /greetings\nRUN cat /greetings\n";
+    let files = [("build.kiln", text), ("lib/common.kiln", COMMON), ("hand/build.kiln", by_hand)];
+    let (kiln, project) = (Kiln::new(), Project::new(&files));
+    assert_eq!(kiln.build([project.path()]).ok().log(), "Hello, world!\nHi, kiln!\n");
+    let hand = kiln.build([project.at("hand")]).ok();
+    assert_eq!(hand.ran_steps(), Vec::<String>::new(), "only the text counts");
+}
+
+#[test]
+fn what_is_wrong_in_an_included_file_or_a_use_shows_all_places() {
+    let failing = |main: &str, common: &str| {
+        let project = Project::new(&[("app/build.kiln", main), ("app/lib/common.kiln", common), ("outside.kiln", "")]);
+        let ran = Kiln::new().run(["build", "--progress", "quiet", project.at("app").to_str().unwrap()]);
+        assert_eq!(ran.code, Some(1));
+        ran.stderr.replace(project.path().to_str().unwrap(), "PROJECT")
+    };
+    let include = "INCLUDE \"lib/common.kiln\"\nFROM kiln/host\n";
+    insta::assert_snapshot!(
+        [
+            failing(&format!("{include}USE greet(x, y, z)\n"), COMMON),
+            failing(&format!("{include}USE greet(x)\n"), &COMMON.replace("RUN", "\nRUNN")),
+            failing(&format!("{include}RUN true\n"), "# note\nRUN x\n"),
+            failing("FROM scratch\nINCLUDE \"../outside.kiln\"\n", ""),
+            failing("INCLUDE \"none.kiln\"\n", ""),
+        ]
+        .join("\n")
+    );
+    let failed = failing(&format!("{include}USE greet(\"\\\"; exit 7; \\\"\")\n"), COMMON);
+    assert!(failed.contains("lib/common.kiln:2") && failed.contains("greet is used here"), "{failed}");
+}

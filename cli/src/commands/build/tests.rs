@@ -3,6 +3,7 @@
 use crate::render::script;
 use crate::testing::{Fake, output, output_in, session_on_terminal};
 use kiln_dsl::diagnostic::Diagnostic;
+use kiln_dsl::source::Sources;
 use kiln_dsl::span::Span;
 use kiln_engine::api::{BuildError, Exit, Place};
 
@@ -14,7 +15,7 @@ fn failing(error: BuildError) -> Fake {
 
 fn step_failed() -> BuildError {
     let text = "FROM busybox AS build\nRUN make \\\n  -C src\nCOPY out /out\n";
-    let place = Place { file: "Dockerfile".into(), text: text.into(), span: Span::new(22, 41) };
+    let place = Place { file: "Dockerfile".into(), text: text.into(), span: Span::new(22, 41), trail: Vec::new() };
     let step = "[build 2/3] RUN make -C src".into();
     BuildError::StepFailed { step, place: Some(Box::new(place)), exit: Exit::Code(2) }
 }
@@ -53,8 +54,7 @@ fn a_quiet_build_that_fails_shows_the_failed_steps_output() {
 fn a_bad_dockerfile_is_drawn_and_json_still_ends_with_build_finished() {
     let fake = Fake::default();
     *fake.error.borrow_mut() = Some(BuildError::Diagnostics {
-        file: "Dockerfile".into(),
-        text: "FORM busybox\n".into(),
+        sources: Box::new(Sources::new("Dockerfile", "FORM busybox\n")),
         diagnostics: vec![
             Diagnostic::error("UnknownInstruction", Span::new(0, 4), "unknown instruction FORM")
                 .with_help("did you mean FROM?"),

@@ -7,6 +7,7 @@ use super::position;
 use base64::Engine as _;
 use kiln_dsl::check::Finding;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
+use kiln_dsl::source::Sources;
 use kiln_dsl::span::Span;
 use kiln_engine::api::CheckReport;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct Report<'a> {
     warnings: Vec<Warning>,
-    sources: [Source<'a>; 1],
+    sources: Vec<Source<'a>>,
     #[serde(rename = "buildError", skip_serializing_if = "Option::is_none")]
     build_error: Option<BuildError>,
 }
@@ -62,7 +63,15 @@ struct Problem {
 
 #[derive(Serialize)]
 struct Location {
+    /// Which of the sources it is; the first one is not told, as in Docker.
+    #[serde(rename = "sourceIndex", skip_serializing_if = "is_first")]
+    source_index: usize,
     ranges: Vec<Range>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_first(index: &usize) -> bool {
+    *index == 0
 }
 
 #[derive(Serialize)]
@@ -87,7 +96,7 @@ struct Source<'a> {
 
 /// The findings as JSON.
 pub fn text(found: &CheckReport) -> String {
-    let source = &found.text;
+    let source = &found.sources;
     let mut warnings: Vec<(u32, Warning)> =
         found.report.findings.iter().map(|one| (one.lines.0, warning(one, source))).collect();
     warnings.extend(found.notes().map(|one| (line(source, one.span), note(one, source))));
@@ -95,21 +104,22 @@ pub fn text(found: &CheckReport) -> String {
     let errors: Vec<&Diagnostic> = found.errors().collect();
     let report = Report {
         warnings: warnings.into_iter().map(|(_, warning)| warning).collect(),
-        sources: [Source {
-            filename: &found.file,
-            language: "Dockerfile",
-            data: base64::engine::general_purpose::STANDARD.encode(source),
-        }],
+        sources: source.files().map(|(name, text)| file(name, text)).collect(),
         build_error: errors.first().map(|first| BuildError {
             message: first.message.clone(),
-            location: lines(line(source, first.span), line(source, first.span)),
+            location: line_of(source, first.span),
             errors: errors.iter().map(|one| problem(one, source)).collect(),
         }),
     };
     serde_json::to_string_pretty(&report).expect("all keys are text") + "\n"
 }
 
-fn warning(finding: &Finding, text: &str) -> Warning {
+fn file<'a>(filename: &'a str, text: &str) -> Source<'a> {
+    let data = base64::engine::general_purpose::STANDARD.encode(text);
+    Source { filename, language: "Dockerfile", data }
+}
+
+fn warning(finding: &Finding, text: &Sources) -> Warning {
     let span = |span: Span| range(text, span);
     let related = finding.related.iter().map(|(at, words)| Related { message: words.clone(), span: span(*at) });
     Warning {
@@ -117,7 +127,7 @@ fn warning(finding: &Finding, text: &str) -> Warning {
         description: finding.rule.description(),
         url: finding.rule.url(),
         detail: finding.message.clone(),
-        location: lines(finding.lines.0, finding.lines.1),
+        location: lines(text.shown(finding.span).index, finding.lines.0, finding.lines.1),
         level: finding.diagnostic().severity,
         span: span(finding.span),
         fix: Some(finding.help.clone()),
@@ -125,14 +135,13 @@ fn warning(finding: &Finding, text: &str) -> Warning {
     }
 }
 
-fn note(found: &Diagnostic, text: &str) -> Warning {
-    let at = line(text, found.span);
+fn note(found: &Diagnostic, text: &Sources) -> Warning {
     Warning {
         rule_name: found.code,
         description: "",
         url: String::new(),
         detail: found.message.clone(),
-        location: lines(at, at),
+        location: line_of(text, found.span),
         level: found.severity,
         span: range(text, found.span),
         fix: found.help.clone(),
@@ -140,23 +149,29 @@ fn note(found: &Diagnostic, text: &str) -> Warning {
     }
 }
 
-fn problem(found: &Diagnostic, text: &str) -> Problem {
+fn problem(found: &Diagnostic, text: &Sources) -> Problem {
     Problem { code: found.code, message: found.message.clone(), span: range(text, found.span), fix: found.help.clone() }
 }
 
-fn line(text: &str, span: Span) -> u32 {
-    u32::try_from(position(text, span.start).0).unwrap_or(u32::MAX)
+fn line(text: &Sources, span: Span) -> u32 {
+    u32::try_from(text.line(span)).unwrap_or(u32::MAX)
 }
 
-fn lines(first: u32, last: u32) -> Location {
+fn line_of(text: &Sources, span: Span) -> Location {
+    let at = line(text, span);
+    lines(text.shown(span).index, at, at)
+}
+
+fn lines(source_index: usize, first: u32, last: u32) -> Location {
     let at = |line: u32| Position { line: line as usize, character: None };
-    Location { ranges: (first..=last).map(|line| Range { start: at(line), end: at(line) }).collect() }
+    Location { source_index, ranges: (first..=last).map(|line| Range { start: at(line), end: at(line) }).collect() }
 }
 
-fn range(text: &str, span: Span) -> Range {
+fn range(text: &Sources, span: Span) -> Range {
+    let shown = text.shown(span);
     let at = |offset: u32| {
-        let (line, column) = position(text, offset);
+        let (line, column) = position(&shown.text, offset);
         Position { line, character: Some(column - 1) }
     };
-    Range { start: at(span.start), end: at(span.end) }
+    Range { start: at(shown.span.start), end: at(shown.span.end) }
 }

@@ -14,6 +14,9 @@ pub fn text(found: &CheckReport) -> String {
     let all = all(found);
     let rules: Vec<Value> = Rule::all().map(rule).collect();
     let results: Vec<Value> = all.iter().map(|one| result(one, found)).collect();
+    let artifact =
+        |(name, _): (&str, &str)| json!({ "location": { "uri": uri(name) }, "sourceLanguage": "dockerfile" });
+    let artifacts: Vec<Value> = found.sources.files().map(artifact).collect();
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -24,7 +27,7 @@ pub fn text(found: &CheckReport) -> String {
                 "rules": rules,
             } },
             "columnKind": "unicodeCodePoints",
-            "artifacts": [{ "location": { "uri": uri(&found.file) }, "sourceLanguage": "dockerfile" }],
+            "artifacts": artifacts,
             "results": results,
         }],
     });
@@ -72,10 +75,12 @@ fn result(one: &Diagnostic, found: &CheckReport) -> Value {
 }
 
 fn location(span: Span, found: &CheckReport, words: Option<&String>) -> Value {
-    let ((line, column), (end_line, end_column)) = (position(&found.text, span.start), position(&found.text, span.end));
+    let shown = found.sources.shown(span);
+    let at = |offset| position(&shown.text, offset);
+    let ((line, column), (end_line, end_column)) = (at(shown.span.start), at(shown.span.end));
     let mut value = json!({
         "physicalLocation": {
-            "artifactLocation": { "uri": uri(&found.file), "index": 0 },
+            "artifactLocation": { "uri": uri(shown.name), "index": shown.index },
             "region": {
                 "startLine": line,
                 "startColumn": column,
