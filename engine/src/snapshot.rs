@@ -2,7 +2,12 @@
 //!
 //! A look-up reads the layers' directories from the top down with the overlay's own rules
 //! (whiteouts, opaque directories), and symbolic links are resolved inside the stack, so nothing
-//! outside is ever reached. Knows nothing of steps.
+//! outside is ever reached. A stack in which a layer is only planned is looked up in its listings. Knows nothing of
+//! steps.
+
+mod planned;
+
+pub use planned::NotMadeYet;
 
 use crate::digest::SnapshotId;
 use crate::store::{Layer, StoreError};
@@ -156,6 +161,9 @@ impl Snapshot {
     /// What is at `path` itself: its last part is not followed where it is a symbolic link, and a
     /// link on the way there finds nothing. `None` where nothing is.
     pub fn lookup(&self, path: &TreePath) -> Result<Option<Found>, LookupError> {
+        if self.is_planned() && !path.is_root() {
+            return self.lookup_planned(path);
+        }
         let failed = |errno: Errno| LookupError::Io { path: path.clone(), source: errno.into() };
         let Some(name) = path.file_name() else {
             let top = self.dirs().into_iter().next().map(|dir| open_top(&dir)).transpose().map_err(failed)?;
@@ -226,6 +234,9 @@ impl Snapshot {
 
     /// The names in the directory `path`; none where it is no directory.
     pub fn names(&self, path: &TreePath) -> Result<HashSet<Box<[u8]>>, LookupError> {
+        if self.is_planned() {
+            return self.names_planned(path);
+        }
         let failed = |errno: Errno| LookupError::Io { path: path.clone(), source: errno.into() };
         let mut names = HashSet::new();
         let mut hidden = HashSet::new();
@@ -269,6 +280,13 @@ impl Snapshot {
 
     /// Opens the regular file at `path` itself, in the topmost layer that has it.
     pub fn open(&self, path: &TreePath) -> io::Result<File> {
+        match self.is_planned() {
+            true => self.open_planned(path),
+            false => self.open_on_disk(path),
+        }
+    }
+
+    fn open_on_disk(&self, path: &TreePath) -> io::Result<File> {
         let parent = path.parent().unwrap_or_default();
         let name = c_name(path.file_name().unwrap_or_default());
         for dir in self.merged(&parent).map_err(io::Error::other)? {

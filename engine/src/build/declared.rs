@@ -18,7 +18,7 @@ use crate::key::eval::{self, EvalError, FILE_MAX_BYTES, Fault, World};
 use crate::key::{Component, Key};
 use crate::plan::{ImageNeed, RunStep, Step, StepKind};
 use crate::sandbox;
-use crate::snapshot::{Snapshot, Type};
+use crate::snapshot::{NotMadeYet, Snapshot, Type};
 use crate::source::{self, HttpSource, Shape, SourceError};
 use crate::trace::{Aspect, Trace};
 use crate::tree::{Entry, Kind, TreePath, stat};
@@ -54,6 +54,28 @@ enum CommandError {
     },
     #[error("it wrote more than {OUTPUT_MAX_BYTES} bytes: let it print a digest of them")]
     TooMuch,
+}
+
+/// A command of a key that only a build runs, and whose output on the same inputs is not remembered.
+#[derive(Debug, thiserror::Error)]
+#[error("the command is not run before the build")]
+struct NotRunYet;
+
+/// Whether a step's key cannot be known before a build: what it reads is made by that build, or it is what a command
+/// prints that was not run yet.
+pub(super) fn is_for_the_build(error: &BuildError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        // What an I/O error was made of is not its source.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let is =
+            error.is::<NotRunYet>() || error.is::<NotMadeYet>() || inner.is_some_and(|inner| inner.is::<NotMadeYet>());
+        if is {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl Steps<'_> {
@@ -116,6 +138,9 @@ impl Steps<'_> {
             && let Some(output) = self.store.db().memo::<Vec<u8>>(&memo)?
         {
             return Ok(output);
+        }
+        if self.store.is_frozen() {
+            return Err(NotRunYet.into());
         }
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let mut take = |stream, bytes: &[u8]| {

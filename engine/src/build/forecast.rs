@@ -4,10 +4,11 @@
 //! what stands on one that would run is taken to run too, although its output may come out the same.
 
 use super::book::{self, Ending};
+use super::declared;
 use super::steps::{Done, Missed, Steps};
 use super::why::Root;
 use crate::api::BuildError;
-use crate::explain::{Dragged, Miss, Verdict, Why};
+use crate::explain::{Change, Dragged, Miss, Verdict, Why};
 use crate::graph::NodeId;
 use crate::plan::{Origin, Step, StepKind};
 use crate::store::Layer;
@@ -42,9 +43,11 @@ impl Steps<'_> {
                     true => Known::AsItWas,
                     false => Known::Exactly,
                 };
-                match self.settle_quietly(id, step)? {
-                    None => before,
-                    Some(missed) => self.would_run(id, step, &missed, before),
+                match self.settle_quietly(id, step) {
+                    Ok(None) => before,
+                    Ok(Some(missed)) => self.would_run(id, step, &missed, before),
+                    Err(error) if declared::is_for_the_build(&error) => self.not_known(id, step),
+                    Err(error) => return Err(error),
                 }
             };
         }
@@ -89,7 +92,10 @@ impl Steps<'_> {
     fn dragged_along(&self, id: NodeId, step: &Step, read: &[NodeId], known: &[Known]) -> Result<Known, BuildError> {
         let before = read.iter().copied().find(|input| known[input.index()] == Known::AsItWas);
         let root = self.root_of(before).or_else(|| before.map(|id| self.root_at(self.plan.graph.get(id).shown)));
-        let mut why = self.own_reason(step)?;
+        let mut why = match self.own_reason(step) {
+            Err(error) if declared::is_for_the_build(&error) => Why::default(),
+            why => why?,
+        };
         let cause = if super::why::own_change(&why).is_some() { Miss::Changed } else { Miss::ParentChanged };
         let root = root.unwrap_or(Root { shown: None, name: "a step that would run".to_owned() });
         let words = format!("{} ← {}", Miss::ParentChanged.word(), root.name);
@@ -98,6 +104,24 @@ impl Steps<'_> {
         let layer = self.baseline.old(step.shown).and_then(|old| old.layer);
         let layer = layer.and_then(|layer| self.store.layer(layer).ok().flatten());
         Ok(self.end(id, step, ending, layer.map(|layer| (layer, Known::AsItWas))))
+    }
+
+    /// A step whose stated key reads what only the build makes. It may hit then; nothing here can say so.
+    fn not_known(&self, id: NodeId, step: &Step) -> Known {
+        let reason = "what its key reads is not known before the build".to_owned();
+        let change = Change::Text {
+            label: "what its key reads".to_owned(),
+            old: None,
+            new: Some("not known before the build".to_owned()),
+        };
+        let why = Why { changes: vec![change], ..Why::default() };
+        let is_first = self.baseline.old(step.shown).is_none_or(|old| old.key.is_none());
+        let cause = if is_first { Miss::FirstTime } else { Miss::Changed };
+        let duration = self.last_time(step);
+        let ending = Ending { reason, duration, why, ..Ending::new(Verdict::Miss(cause)) };
+        let layer = self.baseline.old(step.shown).and_then(|old| old.layer);
+        let layer = layer.and_then(|layer| self.store.layer(layer).ok().flatten());
+        self.end(id, step, ending, layer.map(|layer| (layer, Known::AsItWas)))
     }
 
     /// A step of whose inputs nothing is known.

@@ -159,8 +159,8 @@ pub(crate) fn build_in(
     result
 }
 
-/// Says what building `request` would do, if `changed` paths of the context were edited too. Runs no step, only the
-/// commands that stated keys consist of, and writes nothing.
+/// Says what building `request` would do, if `changed` paths of the context were edited too. Runs nothing and
+/// writes nothing.
 pub fn plan(
     request: &Request,
     changed: &[PathBuf],

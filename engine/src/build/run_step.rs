@@ -18,8 +18,8 @@ use crate::event::Stream;
 use crate::key::Component;
 use crate::plan::{ContextId, Origin, RunMount, RunStep, Step};
 use crate::sandbox::{
-    self, Attached, Existing, ExistingKind, Ids, Mount, MountSource, Network, Passwd, SecretBytes, Security, Spec,
-    Stubs, UserError,
+    self, Attached, Existing, ExistingKind, Ids, Lower, Mount, MountSource, Network, Passwd, SecretBytes, Security,
+    Spec, Stubs, UserError,
 };
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
 use crate::store::{Layer, Staged, Store, StoreError};
@@ -304,10 +304,12 @@ impl Steps<'_> {
             Ok(found.map(existing))
         })?;
         let mut lowers = Vec::new();
+        let mut above = Vec::new();
         if !stubs.is_empty() {
             let layer = self.store.stage()?;
             stubs.write(layer.path())?;
             lowers.push(layer.path().to_path_buf());
+            above.push(Lower { dirs: lowers.clone(), listing: None });
             held._discarded.push(layer);
         }
         lowers.extend(snapshot.dirs());
@@ -315,6 +317,7 @@ impl Steps<'_> {
             // An overlay needs something below: an empty root.
             let empty = self.store.stage()?;
             lowers.push(empty.path().to_path_buf());
+            above.push(Lower { dirs: lowers.clone(), listing: None });
             held._discarded.push(empty);
         }
         let spec = Spec {
@@ -334,7 +337,7 @@ impl Steps<'_> {
             shm_size: self.request.shm_size.unwrap_or(SHM_BYTES),
         };
         let _ = secrets.set(std::mem::take(&mut held.secrets));
-        let tracer = self.tracer(run, &spec, &snapshot)?;
+        let tracer = self.tracer(run, above, &snapshot)?;
         let (exit, traced) = sandbox::run_traced(&spec, tracer, output, self.cancel_of(step))?;
         if exit != sandbox::Exit::Code(0) {
             if self.request.on_error_shell {

@@ -714,7 +714,9 @@ impl Work<Step> for Steps<'_> {
                 self.look_up(id, step, Key::new("RUN", components), Input::Run(prepared))
             }
         };
-        if result.is_err() {
+        if let Err(error) = &result
+            && !declared::is_for_the_build(error)
+        {
             // It failed before its key was known.
             self.book.finish(step.shown, Ending { reason: String::new(), ..Ending::new(Verdict::Failed(None)) });
         }

@@ -13,11 +13,11 @@ use crate::event::Event;
 use crate::key::declared::Parent;
 use crate::key::{self, Component, Key};
 use crate::plan::{RunStep, Step};
-use crate::sandbox::{Spec, Stack, Traced, Tracer};
+use crate::sandbox::{Listing, Lower, Stack, Traced, Tracer};
 use crate::snapshot::{LookupError, Snapshot, resolve_with};
 use crate::store::{Layer, Record, StoreError, Used};
 use crate::trace::{Aspect, Recorder, Space, Stacked, Trace, View};
-use crate::tree::{Tree, TreePath};
+use crate::tree::{Entry, Tree, TreePath};
 use kiln_dsl::mount::MountKind;
 use std::sync::Arc;
 
@@ -68,6 +68,31 @@ fn stacked(layer: &Layer) -> Result<Stacked<'_>, StoreError> {
         true => Stacked::Host { id: layer.id() },
         false => Stacked::Listed { id: layer.id(), tree: layer.tree()? },
     })
+}
+
+/// The layers of a snapshot as they are watched, the topmost first.
+fn lowers(snapshot: &Snapshot) -> Result<Vec<Lower>, StoreError> {
+    let lower = |layer: &Arc<Layer>| {
+        let listing: Option<Arc<dyn Listing>> = match layer.is_host() {
+            true => None,
+            false => {
+                layer.tree()?;
+                Some(Arc::new(Listed(Arc::clone(layer))))
+            }
+        };
+        Ok(Lower { dirs: layer.dirs().to_vec(), listing })
+    };
+    snapshot.layers().iter().rev().map(lower).collect()
+}
+
+/// A layer whose listing was read.
+#[derive(Debug)]
+struct Listed(Arc<Layer>);
+
+impl Listing for Listed {
+    fn entries(&self) -> &[Entry] {
+        self.0.tree().map_or(&[], Tree::entries)
+    }
 }
 
 /// An earlier execution whose result is the right one here.
@@ -135,14 +160,21 @@ impl Steps<'_> {
         Ok((trees, true))
     }
 
-    /// Prepares to watch a step. A kernel that cannot is said once; the step then depends on its whole snapshot.
-    pub(super) fn tracer(&self, run: &RunStep, spec: &Spec, snapshot: &Snapshot) -> Result<Option<Tracer>, StoreError> {
+    /// Prepares to watch a step whose root has these layers above its snapshot. A kernel that cannot is said once; the
+    /// step then depends on its whole snapshot.
+    pub(super) fn tracer(
+        &self,
+        run: &RunStep,
+        above: Vec<Lower>,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Tracer>, StoreError> {
         // Without a filter of its system calls a step may mount and unmount as it likes.
         if self.request.trace == TraceMode::Off || run.insecure {
             return Ok(None);
         }
         let attributes = view(snapshot)?.has_attributes();
-        match Tracer::new(spec, &[(Stack::Root, attributes)]) {
+        let lowers = above.into_iter().chain(lowers(snapshot)?).collect();
+        match Tracer::new(&[(Stack::Root, lowers, attributes)]) {
             Ok(tracer) => Ok(Some(tracer)),
             Err(reason) => {
                 if self.untraced.set(()).is_ok() {

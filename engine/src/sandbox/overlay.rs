@@ -46,29 +46,6 @@ pub fn overlay_mount(lowers: &[PathBuf], upper: &Path, work: &Path) -> Result<Ow
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV).map_err(failed)
 }
 
-/// Several directories as one that cannot be written, the topmost first; nothing is attached anywhere.
-///
-/// # Errors
-/// As [`overlay_mount`].
-pub(super) fn merged(lowers: &[PathBuf]) -> Result<OwnedFd, Error> {
-    let place = lowers.first().cloned().unwrap_or_default();
-    let failed = |errno: Errno| Error::Setup {
-        action: Action::MakeOverlay,
-        path: place.clone(),
-        detail: None,
-        source: errno.into(),
-    };
-    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
-    for lower in lowers {
-        let lower = c_path("lower directory", lower)?;
-        fsconfig_set_string(&context, c"lowerdir+", lower.as_c_str()).map_err(failed)?;
-    }
-    fsconfig_set_flag(&context, c"userxattr").map_err(failed)?;
-    fsconfig_create(&context).map_err(failed)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_RDONLY;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(failed)
-}
-
 /// The settings of an overlay, lower directories one by one.
 pub(super) fn settings(lowers: &[PathBuf], upper: &Path, work: &Path) -> Result<Vec<Setting>, Error> {
     let mut all = Vec::with_capacity(lowers.len() + 4);

@@ -44,14 +44,14 @@ pub fn run(spec: &Spec, output: &mut dyn FnMut(Stream, &[u8]), cancel: &Cancel) 
 /// As [`run`].
 pub fn run_traced(
     spec: &Spec,
-    mut tracer: Option<Tracer>,
+    tracer: Option<Tracer>,
     output: &mut dyn FnMut(Stream, &[u8]),
     cancel: &Cancel,
 ) -> Result<(Exit, Option<Traced>), Error> {
     let (stdout, to_stdout) = pipe()?;
     let (stderr, to_stderr) = pipe()?;
     let streams = Attached { stdin: None, stdout: to_stdout, stderr: to_stderr, foreground: false };
-    let exit = execute(spec, tracer.as_mut(), (streams, [stdout, stderr]), output, (cancel, None));
+    let exit = execute(spec, tracer.as_ref(), (streams, [stdout, stderr]), output, (cancel, None));
     let (exit, networked) = exit?;
     Ok((exit, tracer.map(|tracer| tracer.finish(networked))))
 }
@@ -112,7 +112,7 @@ pub fn run_attached(spec: &Spec, streams: Attached, terminate: &Cancel, cancel: 
 
 fn execute(
     spec: &Spec,
-    mut tracer: Option<&mut Tracer>,
+    tracer: Option<&Tracer>,
     (streams, [stdout, stderr]): (Attached, [OwnedFd; 2]),
     output: &mut dyn FnMut(Stream, &[u8]),
     (cancel, terminate): (&Cancel, Option<&Cancel>),
@@ -121,7 +121,7 @@ fn execute(
         return Err(Error::Cancelled);
     }
     let host = Host::get()?;
-    let watched = tracer.as_deref().map(Tracer::descriptors).unwrap_or_default();
+    let watched = tracer.map(Tracer::descriptors).unwrap_or_default();
     let program = compile(spec, host, &resolv_conf(spec.network)?, &watched)?;
     // A network of its own reaches nobody.
     let tells = tracer.is_some() && spec.network == Network::Host;
@@ -140,9 +140,6 @@ fn execute(
     };
     // The writing ends: only the child has them now, so that their closing tells of its end.
     drop(inside);
-    if let Some(tracer) = &mut tracer {
-        tracer.handed_over();
-    }
     let telling = if tells { Telling::Awaited(told) } else { Telling::Closed(false) };
     let streams = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
     let mut running = Running { child, pid, streams, status, telling };

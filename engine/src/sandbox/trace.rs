@@ -3,12 +3,10 @@
 //! Knows nothing of how it is done; [`super::fuse`] does it.
 
 use super::fuse::Watch;
-use super::spec::{MountSource, Spec};
 use crate::trace::Observed;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
 
-pub use super::fuse::CannotWatch;
+pub use super::fuse::{CannotWatch, Listing, Lower};
 
 /// One of a step's stacks of directories.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -35,33 +33,20 @@ pub struct Traced {
 }
 
 impl Tracer {
-    /// Prepares to watch these stacks of a step. `attributes` says whether any file of the stack has
-    /// extended attributes.
+    /// Prepares to watch these stacks of a step: each with the layers that its directories are, the topmost first, and
+    /// whether any file in them has extended attributes.
     ///
     /// # Errors
     /// Where the kernel or its owner does not allow it; the step can run unwatched.
-    pub fn new(spec: &Spec, stacks: &[(Stack, bool)]) -> Result<Tracer, CannotWatch> {
-        let watch = |(stack, attributes): &(Stack, bool)| {
-            let lowers: &[PathBuf] = match stack {
-                Stack::Root => &spec.lowers,
-                Stack::Mount(index) => match spec.mounts.get(*index).map(|mount| &mount.source) {
-                    Some(MountSource::Overlay { lowers, .. }) => lowers,
-                    _ => &[],
-                },
-            };
-            Ok((*stack, Watch::new(lowers, *attributes)?))
-        };
+    pub fn new(stacks: &[(Stack, Vec<Lower>, bool)]) -> Result<Tracer, CannotWatch> {
+        let watch =
+            |(stack, lowers, attributes): &(Stack, Vec<Lower>, bool)| Ok((*stack, Watch::new(lowers, *attributes)?));
         Ok(Tracer { stacks: stacks.iter().map(watch).collect::<Result<_, _>>()? })
     }
 
     /// The mounts that a sandbox's first process inherits, each under its number here.
     pub(super) fn descriptors(&self) -> Vec<(Stack, RawFd)> {
         self.stacks.iter().filter_map(|(stack, watch)| Some((*stack, watch.descriptor()?))).collect()
-    }
-
-    /// Lets go of the mounts: the sandbox's first process has them.
-    pub(super) fn handed_over(&mut self) {
-        self.stacks.iter_mut().for_each(|(_, watch)| watch.handed_over());
     }
 
     /// What was seen, once the step has ended.

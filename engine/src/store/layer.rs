@@ -20,12 +20,13 @@ pub struct Layer {
     tree_path: Option<PathBuf>,
     tree: OnceLock<Tree>,
     host_dirs: Vec<PathBuf>,
+    is_planned: bool,
 }
 
 impl Layer {
     /// A layer of the store.
     pub(crate) fn stored(id: LayerId, dirs: Vec<PathBuf>, tree_path: PathBuf) -> Self {
-        Layer { id, dirs, tree_path: Some(tree_path), tree: OnceLock::new(), host_dirs: Vec::new() }
+        Layer { id, dirs, tree_path: Some(tree_path), tree: OnceLock::new(), host_dirs: Vec::new(), is_planned: false }
     }
 
     /// The same layer, whose listing is at hand.
@@ -37,14 +38,15 @@ impl Layer {
     /// A layer that is only planned: its listing, and directories that hold most of it.
     pub(crate) fn planned(tree: Tree, dirs: Vec<PathBuf>) -> Self {
         let id = tree.id();
-        Layer { id, dirs, tree_path: Some(PathBuf::new()), tree: OnceLock::from(tree), host_dirs: Vec::new() }
+        let (tree_path, tree) = (Some(PathBuf::new()), OnceLock::from(tree));
+        Layer { id, dirs, tree_path, tree, host_dirs: Vec::new(), is_planned: true }
     }
 
     /// The host's own files as a layer: there is no listing, and it is packed into no image.
     /// `host_dirs` are top-level directories of the host that lie under the step's root where the
     /// layer's own directory has empty ones.
     pub(crate) fn host(id: LayerId, dirs: Vec<PathBuf>, host_dirs: Vec<PathBuf>) -> Self {
-        Layer { id, dirs, tree_path: None, tree: OnceLock::new(), host_dirs }
+        Layer { id, dirs, tree_path: None, tree: OnceLock::new(), host_dirs, is_planned: false }
     }
 
     /// Top-level directories of the host that belong to this layer.
@@ -65,6 +67,11 @@ impl Layer {
     /// Whether this is the host's own files.
     pub fn is_host(&self) -> bool {
         self.tree_path.is_none()
+    }
+
+    /// Whether it is only planned: its listing is what counts, and the directories are those of an earlier one.
+    pub fn is_planned(&self) -> bool {
+        self.is_planned
     }
 
     /// The listing, read at the first call; empty for the host's files.

@@ -138,6 +138,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether it was opened only to look into it.
+    pub fn is_frozen(&self) -> bool {
+        self.is_frozen
+    }
+
     fn with(root: &Path, is_frozen: bool) -> Result<Self, StoreError> {
         Ok(Store {
             root: root.to_path_buf(),

@@ -15,11 +15,10 @@
 use super::{Aspect, Dependency, State};
 use crate::digest::LayerId;
 use crate::tree::codec::put_entry;
-use crate::tree::entry::path_cmp;
+use crate::tree::union::{self, Parts};
 use crate::tree::{Entry, Kind, Tree, TreePath};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
+use std::convert::Infallible;
 
 /// One layer of a stack.
 #[derive(Clone, Copy, Debug)]
@@ -72,10 +71,6 @@ enum Found<'a> {
     Host(LayerId),
 }
 
-/// Where a directory's contents lie: for each layer that has a part of it, the topmost first, the range
-/// of its entries below the directory.
-type Parts = Vec<(usize, Range<usize>)>;
-
 /// Walks a view. Cheap where paths come in their order.
 pub struct Cursor<'a, 'v> {
     view: &'v View<'a>,
@@ -114,7 +109,7 @@ impl<'a> View<'a> {
     /// A cursor at the root.
     pub fn cursor(&self) -> Cursor<'a, '_> {
         let all = self.layers.iter().enumerate();
-        let parts = all.map(|(index, layer)| (index, root_range(layer.entries()))).collect();
+        let parts = all.map(|(index, layer)| (index, union::root_range(layer.entries()))).collect();
         Cursor { view: self, above: vec![(0, parts)], last: Vec::new(), buffer: Vec::new() }
     }
 
@@ -122,11 +117,6 @@ impl<'a> View<'a> {
     pub fn state(&self, path: &TreePath, aspect: Aspect) -> State {
         self.cursor().state(path, aspect)
     }
-}
-
-fn root_range(entries: &[Entry]) -> Range<usize> {
-    let start = usize::from(entries.first().is_some_and(|entry| entry.path.is_root()));
-    start..entries.len()
 }
 
 fn names_of(entries: &[Entry]) -> HashMap<&TreePath, Vec<&TreePath>> {
@@ -208,7 +198,9 @@ impl<'a> Cursor<'a, '_> {
             match self.view.layers[*layer] {
                 Stacked::Host { id } => host = Some(id),
                 Stacked::Listed { tree, .. } => {
-                    for (name, kind) in children(&tree.entries()[range.clone()], path) {
+                    let entries = &tree.entries()[range.clone()];
+                    for (name, number) in union::names(entries, path.as_bytes().len()) {
+                        let kind = number.map_or(DIRECTORY, |number| kind_number(&entries[number].kind));
                         names.entry(name).or_insert(kind);
                     }
                 }
@@ -291,58 +283,18 @@ impl<'a> Cursor<'a, '_> {
 impl<'a> View<'a> {
     /// What is at `path` in a directory with these parts, and the parts of what is there.
     fn step(&self, parts: &Parts, path: &[u8]) -> (Found<'a>, Parts) {
-        let mut found = Found::Nothing;
-        let mut below = Parts::new();
-        for (layer, range) in parts {
-            let entries = match self.layers[*layer] {
-                Stacked::Listed { tree, .. } => &tree.entries()[range.clone()],
-                Stacked::Host { id } => {
-                    if matches!(found, Found::Nothing) {
-                        found = Found::Host(id);
-                    }
-                    below.push((*layer, 0..0));
-                    break;
-                }
-            };
-            let at = entries.partition_point(|entry| path_cmp(entry.path.as_bytes(), path) == Ordering::Less);
-            let own = entries.get(at).filter(|entry| entry.path.as_bytes() == path);
-            let first = range.start + at + usize::from(own.is_some());
-            match own.map(|entry| (&entry.kind, entry)) {
-                Some((Kind::Whiteout, _)) => break,
-                Some((Kind::Dir { opaque }, entry)) => {
-                    if matches!(found, Found::Nothing) {
-                        found = Found::Entry(entry, *layer);
-                    }
-                    below.push((*layer, first..first + self.inside(*layer, first, range.end, path)));
-                    if *opaque {
-                        break;
-                    }
-                }
-                Some((_, entry)) => {
-                    if matches!(found, Found::Nothing) {
-                        found = Found::Entry(entry, *layer);
-                    }
-                    break;
-                }
-                None => {
-                    let count = self.inside(*layer, first, range.end, path);
-                    if count > 0 {
-                        if matches!(found, Found::Nothing) {
-                            found = Found::Implied;
-                        }
-                        below.push((*layer, first..first + count));
-                    }
-                }
-            }
-        }
+        let entries = |layer: usize| match self.layers[layer] {
+            Stacked::Listed { tree, .. } => Some(tree.entries()),
+            Stacked::Host { .. } => None,
+        };
+        let Ok((found, below)) = union::step(parts, path, entries, |_| Ok::<_, Infallible>(union::Peek::Anything));
+        let found = match found {
+            union::Found::Nothing => Found::Nothing,
+            union::Found::Entry(layer, number) => Found::Entry(&self.layers[layer].entries()[number], layer),
+            union::Found::Implied(_) => Found::Implied,
+            union::Found::Unlisted(layer, _) => Found::Host(self.layers[layer].id()),
+        };
         (found, below)
-    }
-
-    /// How many entries from `first` on are below `path`.
-    fn inside(&self, layer: usize, first: usize, end: usize, path: &[u8]) -> usize {
-        let is_below =
-            |entry: &Entry| entry.path.as_bytes().strip_prefix(path).is_some_and(|rest| rest.first() == Some(&b'/'));
-        self.layers[layer].entries()[first..end].partition_point(is_below)
     }
 }
 
@@ -360,23 +312,6 @@ static IMPLIED: std::sync::LazyLock<Entry> = std::sync::LazyLock::new(|| Entry {
     xattrs: Vec::new(),
     mtime: crate::tree::Mtime::default(),
 });
-
-/// The names right below a directory, with the numbers of their kinds.
-fn children<'a>(entries: &'a [Entry], directory: &TreePath) -> Vec<(&'a [u8], u8)> {
-    let skip = if directory.is_root() { 0 } else { directory.as_bytes().len() + 1 };
-    let mut all: Vec<(&[u8], u8)> = Vec::new();
-    for entry in entries {
-        let Some(rest) = entry.path.as_bytes().get(skip..) else { continue };
-        match rest.iter().position(|byte| *byte == b'/') {
-            None => all.push((rest, kind_number(&entry.kind))),
-            Some(end) if all.last().is_none_or(|(last, _)| *last != &rest[..end]) => {
-                all.push((&rest[..end], DIRECTORY));
-            }
-            Some(_) => {}
-        }
-    }
-    all
-}
 
 fn kind_number(kind: &Kind) -> u8 {
     match kind {

@@ -8,6 +8,7 @@
 //! - [`stat`]: reading an entry's metadata from the disk.
 //! - [`scan`]: a directory of the host as a tree, with a cache of digests.
 //! - [`refresh`]: a tree that was scanned, brought up to date where it may have changed.
+//! - [`union`]: a stack of trees looked into as one.
 //! - [`upper`]: what a step left in its overlay, as a tree.
 //!
 //! Knows nothing of steps, keys or graphs.
@@ -22,6 +23,7 @@ pub mod scan;
 pub mod stat;
 pub mod statcache;
 pub mod tar;
+pub mod union;
 pub mod unpack;
 pub mod upper;
 

@@ -57,6 +57,33 @@ fn an_edit_of_the_sources_hits_the_install_and_the_image_has_the_new_sources() {
 }
 
 #[test]
+fn a_plan_says_so_where_a_key_reads_what_only_the_build_makes_and_runs_no_command_of_a_key() {
+    let (kiln, project) = (Kiln::new(), founding());
+    let text = FOUNDING.replace(" + files(\"yarn.lock\")", " + run(\"cat yarn.lock\")");
+    project.write("Dockerfile", &text);
+    let plan = || kiln.run(["plan".as_ref(), project.path().as_os_str()]).ok().stdout;
+    let first = plan();
+    assert!(first.contains("4 steps would run"), "{first}");
+    let _built = built(&kiln, &project);
+    let same = plan();
+    assert!(same.starts_with("plan: none of"), "{same}");
+    // What the key reads lies in an earlier layer as it will be: so the answer is known, and it is a hit. What
+    // its command prints is not.
+    project.write("src/index.js", "two\n");
+    let other = plan();
+    assert!(other.contains("not known before the build"), "{other}");
+    project.write("Dockerfile", &FOUNDING.replace(" + files(\"yarn.lock\")", ""));
+    let _again = built(&kiln, &project);
+    project.write("src/index.js", "three\n");
+    let known = plan();
+    assert!(known.contains("COPY . .: changed") && !known.contains("RUN mkdir"), "{known}");
+    project.write("package.json", &PACKAGE.replace("1.0.0", "2.0.0"));
+    let edited = plan();
+    assert!(edited.contains("not known before the build"), "{edited}");
+    assert!(built(&kiln, &project).1.contains(&INSTALL.to_owned()));
+}
+
+#[test]
 fn an_edit_of_the_dependencies_runs_the_install_and_one_of_the_scripts_does_not() {
     let (kiln, project) = (Kiln::new(), founding());
     let _first = built(&kiln, &project);

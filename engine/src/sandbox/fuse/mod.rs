@@ -4,12 +4,13 @@
 //! does: static, threaded, by io_uring, by mapping, by a copy into the upper directory. Works in a user
 //! namespace. Knows nothing of keys, and not what was seen is good for.
 
+mod layers;
 mod nodes;
 mod protocol;
 mod serve;
 
-use super::overlay;
 use crate::trace::Observed;
+use layers::Layers;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -18,9 +19,10 @@ use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsm
 use serve::{Ended, Server};
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+pub use layers::{Listing, Lower};
 
 /// Why nothing can be watched here, in words.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -36,26 +38,20 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Shows these directories, the topmost first, as one. `attributes` says whether any file in them has
+    /// Shows these layers, the topmost first, as one. `attributes` says whether any file in them has
     /// extended attributes; without, the kernel is told once that there are none.
-    pub(super) fn new(lowers: &[PathBuf], attributes: bool) -> Result<Watch, CannotWatch> {
+    pub(super) fn new(lowers: &[Lower], attributes: bool) -> Result<Watch, CannotWatch> {
         let cannot = |what: &str| {
             let what = what.to_owned();
             move |errno: Errno| CannotWatch(format!("{what}: {}", std::io::Error::from(errno)))
         };
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let device = openat(CWD, c"/dev/fuse", flags, Mode::empty()).map_err(cannot("/dev/fuse cannot be opened"))?;
-        let root = match lowers {
-            [only] => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                openat(CWD, only, flags, Mode::empty()).map_err(cannot("a layer cannot be opened"))?
-            }
-            _ => overlay::merged(lowers).map_err(|error| CannotWatch(format!("layers cannot be merged: {error}")))?,
-        };
+        let layers = Layers::open(lowers).map_err(cannot("a layer cannot be opened"))?;
         let mount = mount(&device).map_err(cannot("a FUSE file system cannot be mounted"))?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(cannot("no event can be made"))?;
         let stop = Arc::new(stop);
-        let server = Server::new(device, root, attributes);
+        let server = Server::new(device, layers, attributes);
         let told = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("kiln-watch".to_owned())
@@ -69,17 +65,16 @@ impl Watch {
         self.mount.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Lets go of the mount: another process has it now.
-    pub(super) fn handed_over(&mut self) {
-        self.mount = None;
-    }
-
     /// Ends the server, whose step has ended, and gives what it saw.
     pub(super) fn finish(mut self) -> Observed {
-        self.handed_over();
         // Cannot fail: the counter is far from full. A server that has ended needs no telling.
         let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
-        match self.thread.join() {
+        let ended = self.thread.join();
+        // The kernel forgets a file system with the last that has it, which takes as long as much was seen. It has
+        // been kept so that neither the step nor what follows waits for that; where no thread can be had, they do.
+        let mount = self.mount.take();
+        let _forgotten = std::thread::Builder::new().name("kiln-unmount".to_owned()).spawn(move || drop(mount));
+        match ended {
             Ok(Ended { nodes, trouble }) => Observed { seen: nodes.seen(), incomplete: trouble },
             Err(_) => Observed { seen: Vec::new(), incomplete: Some("its server failed".to_owned()) },
         }

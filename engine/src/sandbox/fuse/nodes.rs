@@ -2,7 +2,9 @@
 //!
 //! Knows nothing of messages and opens no file.
 
+use super::layers::Name;
 use crate::trace::Seen;
+use crate::tree::union::{Found, Parts};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,20 +14,20 @@ pub(super) type NodeId = u64;
 /// The root's number.
 pub(super) const ROOT: NodeId = 1;
 
-/// One name in a directory.
+/// Where the layers have something.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Name {
-    pub name: Box<[u8]>,
-    pub inode: u64,
-    /// `DT_*`.
-    pub kind: u8,
+pub(super) struct Place {
+    /// What was found.
+    pub found: Found,
+    /// Of a directory, its parts.
+    pub parts: Option<Parts>,
 }
 
 /// Something that exists.
 struct Node {
     /// Below the root, without a slash at either end.
     path: Box<[u8]>,
-    is_directory: bool,
+    place: Place,
     /// Its content was asked for, or, of a directory, its names.
     read: bool,
     /// A directory's names as they were first listed.
@@ -34,6 +36,12 @@ struct Node {
     told: bool,
     /// How many files it was listed with that have not been looked up since.
     unseen_files: usize,
+}
+
+impl Node {
+    fn new(path: Box<[u8]>, place: Place) -> Self {
+        Node { path, place, read: false, names: None, told: false, unseen_files: 0 }
+    }
 }
 
 /// All nodes, and the names that led to them.
@@ -56,21 +64,25 @@ struct Crawl {
     evidence: usize,
     /// Directories that were told wholly since one was not.
     told: usize,
+    /// How many more times one was not.
+    probes: u32,
 }
 
 /// From how many files on a step is believed to look at all.
 const CRAWL_EVIDENCE: usize = 64;
-/// After so many directories one is not told wholly, to see whether the step still looks at all.
+/// After so many directories one is not told wholly, to see whether the step still looks at all; twice as many
+/// each time that it does, up to [`CRAWL_LONGEST`].
 const CRAWL_PROBE: usize = 16;
+const CRAWL_LONGEST: usize = 256;
 /// `DT_DIR`.
 const DIRECTORY: u8 = 4;
 
 impl Nodes {
-    pub(super) fn new() -> Self {
-        let root =
-            Node { path: Box::default(), is_directory: true, read: false, names: None, told: false, unseen_files: 0 };
+    /// Only the root, with its parts.
+    pub(super) fn new(root: Parts) -> Self {
+        let place = Place { found: Found::Implied(0), parts: Some(root) };
         Nodes {
-            nodes: vec![root],
+            nodes: vec![Node::new(Box::default(), place)],
             children: HashMap::new(),
             linked: HashMap::new(),
             other_names: Vec::new(),
@@ -91,6 +103,11 @@ impl Nodes {
         Some(&self.node(id)?.path)
     }
 
+    /// Where the layers have it.
+    pub(super) fn place(&self, id: NodeId) -> Option<&Place> {
+        Some(&self.node(id)?.place)
+    }
+
     /// Where a name in a directory is.
     pub(super) fn path_of(&self, directory: NodeId, name: &[u8]) -> Option<Box<[u8]>> {
         let above = self.path(directory)?;
@@ -108,7 +125,7 @@ impl Nodes {
         &mut self,
         directory: NodeId,
         name: &[u8],
-        is_directory: bool,
+        place: Place,
         links: Option<(u64, u64)>,
     ) -> Option<NodeId> {
         let key = (directory, Box::from(name));
@@ -122,7 +139,7 @@ impl Nodes {
                 *known
             }
             None => {
-                self.nodes.push(Node { path, is_directory, read: false, names: None, told: false, unseen_files: 0 });
+                self.nodes.push(Node::new(path, place));
                 self.nodes.len() as NodeId
             }
         };
@@ -167,14 +184,14 @@ impl Nodes {
         if files == 0 || self.crawl.evidence < CRAWL_EVIDENCE {
             return false;
         }
-        if self.crawl.told < CRAWL_PROBE {
+        if self.crawl.told < (CRAWL_PROBE << self.crawl.probes.min(16)).min(CRAWL_LONGEST) {
             self.crawl.told += 1;
             if let Some(node) = self.node_mut(id) {
                 node.told = true;
             }
             return true;
         }
-        self.crawl = Crawl { evidence: CRAWL_EVIDENCE / 2, told: 0 };
+        self.crawl = Crawl { evidence: CRAWL_EVIDENCE / 2, told: 0, probes: self.crawl.probes + 1 };
         false
     }
 
@@ -182,7 +199,7 @@ impl Nodes {
     pub(super) fn seen(&self) -> Vec<Seen> {
         let mut all = Vec::with_capacity(self.children.len() + 1);
         for node in &self.nodes {
-            let (read, listed) = if node.is_directory { (false, node.read) } else { (node.read, false) };
+            let (read, listed) = if node.place.parts.is_some() { (false, node.read) } else { (node.read, false) };
             all.push(Seen { path: node.path.clone(), read, listed });
         }
         all.extend(self.other_names.iter().map(|path| Seen { path: path.clone(), read: false, listed: false }));
@@ -205,8 +222,12 @@ fn files(names: &[Name]) -> usize {
 mod tests {
     use super::*;
 
+    const FILE: Place = Place { found: Found::Implied(0), parts: None };
+    const DIR: Place = Place { found: Found::Implied(0), parts: Some(Parts::new()) };
+
     fn names(count: u8) -> Arc<[Name]> {
-        (0..count).map(|n| Name { name: Box::from([b'a' + n]), inode: 0, kind: 8 }).collect()
+        let name = |n| Name { name: Box::from([b'a' + n]), inode: 0, kind: 8, found: Found::Implied(0) };
+        (0..count).map(name).collect()
     }
 
     fn paths(nodes: &Nodes) -> Vec<String> {
@@ -218,26 +239,26 @@ mod tests {
 
     #[test]
     fn every_name_that_was_asked_for_is_seen_once() {
-        let mut nodes = Nodes::new();
-        let etc = nodes.present(ROOT, b"etc", true, None).unwrap();
-        assert_eq!(nodes.present(ROOT, b"etc", true, None), Some(etc));
+        let mut nodes = Nodes::new(Parts::new());
+        let etc = nodes.present(ROOT, b"etc", DIR, None).unwrap();
+        assert_eq!(nodes.present(ROOT, b"etc", DIR, None), Some(etc));
         nodes.absent(etc, b"none");
-        let one = nodes.present(etc, b"one", false, Some((1, 2))).unwrap();
-        assert_eq!(nodes.present(etc, b"two", false, Some((1, 2))), Some(one));
+        let one = nodes.present(etc, b"one", FILE, Some((1, 2))).unwrap();
+        assert_eq!(nodes.present(etc, b"two", FILE, Some((1, 2))), Some(one));
         assert_eq!(paths(&nodes), ["", "etc", "etc/none", "etc/one", "etc/two"]);
-        assert_eq!(nodes.present(99, b"x", false, None), None);
+        assert_eq!(nodes.present(99, b"x", FILE, None), None);
         assert_eq!(nodes.path(0), None);
     }
 
     #[test]
     fn a_step_that_looks_at_every_file_is_told_whole_directories_and_probed() {
-        let mut nodes = Nodes::new();
+        let mut nodes = Nodes::new(Parts::new());
         for turn in 0..4u8 {
-            let dir = nodes.present(ROOT, &[b'd', turn], true, None).unwrap();
+            let dir = nodes.present(ROOT, &[b'd', turn], DIR, None).unwrap();
             assert!(!nodes.listed(dir, names(20)), "turn {turn}");
             (0..20).for_each(|_| nodes.looked_up(dir));
         }
-        let next = nodes.present(ROOT, b"next", true, None).unwrap();
+        let next = nodes.present(ROOT, b"next", DIR, None).unwrap();
         let told: Vec<bool> = (0..18).map(|_| nodes.listed(next, names(20))).collect();
         assert!(told[..16].iter().all(|told| *told));
         assert_eq!(told[16..], [false, false]);
@@ -245,9 +266,9 @@ mod tests {
 
     #[test]
     fn a_step_that_only_lists_is_never_told_more() {
-        let mut nodes = Nodes::new();
+        let mut nodes = Nodes::new(Parts::new());
         for turn in 0..100u8 {
-            let dir = nodes.present(ROOT, &[b'd', turn], true, None).unwrap();
+            let dir = nodes.present(ROOT, &[b'd', turn], DIR, None).unwrap();
             assert!(!nodes.listed(dir, names(20)));
             nodes.looked_up(dir);
         }

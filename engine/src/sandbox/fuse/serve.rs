@@ -1,19 +1,21 @@
-//! Answers the kernel's questions about one read-only file system from a directory, and notes each of them.
+//! Answers the kernel's questions about one read-only file system from layers, and notes each of them.
 //!
 //! A question costs the step a round trip, so everything is told for good and nothing is asked twice:
 //! names, attributes and the absence of names are cached by the kernel for as long as the mount lives,
 //! files are neither opened nor closed by message. Knows nothing of what is done with what was seen.
 
-use super::nodes::{Name, NodeId, Nodes, ROOT};
+use super::layers::{Layers, Name, Seen};
+use super::nodes::{NodeId, Nodes, Place, ROOT};
 use super::protocol::{self, Attributes, Header, Reply, opcode};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::IoSlice;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Room for one question: only names and attribute names come in.
 const QUESTION_BYTES: usize = 64 * 1024;
@@ -24,7 +26,7 @@ const OPEN_FILES: usize = 64;
 pub(super) struct Server {
     device: OwnedFd,
     /// What is shown: nothing in it changes while the step runs.
-    root: OwnedFd,
+    layers: Layers,
     /// Whether any file below has extended attributes.
     attributes: bool,
     nodes: Nodes,
@@ -42,12 +44,12 @@ pub(super) struct Ended {
 }
 
 impl Server {
-    pub(super) fn new(device: OwnedFd, root: OwnedFd, attributes: bool) -> Server {
+    pub(super) fn new(device: OwnedFd, layers: Layers, attributes: bool) -> Server {
         Server {
             device,
-            root,
             attributes,
-            nodes: Nodes::new(),
+            nodes: Nodes::new(layers.root()),
+            layers,
             open: HashMap::new(),
             trouble: None,
             reply: Reply::default(),
@@ -58,12 +60,16 @@ impl Server {
     /// Answers until the file system is unmounted or `stop` becomes readable.
     pub(super) fn run(mut self, stop: BorrowedFd<'_>) -> Ended {
         let mut question = vec![0; QUESTION_BYTES];
+        let mut patience = Patience::default();
         loop {
             match rustix::io::read(&self.device, &mut question) {
                 Ok(length) => {
+                    patience.rewarded();
                     let Some((header, body)) = question.get(..length).and_then(Header::parse) else { continue };
                     self.answer(header, body);
+                    patience.begin();
                 }
+                Err(Errno::AGAIN) if patience.lasts() => std::hint::spin_loop(),
                 Err(Errno::AGAIN) => {
                     let mut fds = [
                         PollFd::from_borrowed_fd(self.device.as_fd(), PollFlags::IN),
@@ -162,39 +168,36 @@ impl Server {
         CString::new(path).map_err(|_| Errno::INVAL)
     }
 
-    fn stat(&self, path: &CString) -> Result<(Attributes, FileType, (u64, u64)), Errno> {
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
-        let found = rustix::fs::statx(&self.root, path, flags, StatxFlags::BASIC_STATS)?;
-        let kind = FileType::from_raw_mode(found.stx_mode.into());
-        let time = |stamp: rustix::fs::StatxTimestamp| (stamp.tv_sec, stamp.tv_nsec);
-        let directory = kind == FileType::Directory;
-        let attributes = Attributes {
-            inode: found.stx_ino,
-            // What a directory takes on the disk says nothing that belongs to a tree, and no tree keeps it.
-            size: if directory { 4096 } else { found.stx_size },
-            times: [time(found.stx_mtime), time(found.stx_mtime), time(found.stx_ctime)],
-            mode: found.stx_mode.into(),
-            links: if directory { 1 } else { found.stx_nlink },
-            uid: found.stx_uid,
-            gid: found.stx_gid,
-            device: device_number(found.stx_rdev_major, found.stx_rdev_minor),
+    fn stat(&self, node: NodeId, path: &CStr) -> Result<Seen, Errno> {
+        let seen = match node {
+            ROOT => self.layers.stat_root(),
+            _ => self.layers.stat(self.nodes.place(node).ok_or(Errno::STALE)?.found, path),
         };
-        let device = (u64::from(found.stx_dev_major) << 32) | u64::from(found.stx_dev_minor);
-        Ok((attributes, kind, (device, found.stx_ino)))
+        seen?.ok_or(Errno::NOENT)
     }
 
-    /// Looks a name up and notes it; `None` where it is not there.
-    fn find(&mut self, directory: NodeId, name: &[u8]) -> Result<Option<(NodeId, Attributes)>, Errno> {
+    /// Looks a name up and notes it; `None` where it is not there. `known` is what its listing says of it, and what
+    /// the disk does.
+    fn find(
+        &mut self,
+        directory: NodeId,
+        name: &[u8],
+        known: Option<(&Name, Seen)>,
+    ) -> Result<Option<(NodeId, Attributes)>, Errno> {
         let path = self.nodes.path_of(directory, name).ok_or(Errno::STALE)?;
         let path = CString::new(Vec::from(path)).map_err(|_| Errno::INVAL)?;
-        match self.stat(&path) {
-            Ok((attributes, kind, file)) => {
-                let directory_found = kind == FileType::Directory;
-                let links = (!directory_found && attributes.links > 1).then_some(file);
-                let node = self.nodes.present(directory, name, directory_found, links).ok_or(Errno::STALE)?;
-                Ok(Some((node, attributes)))
+        let found = match known {
+            Some((name, seen)) => Ok(Some((Place { found: name.found, parts: None }, seen))),
+            None => self.look_at(directory, &path),
+        };
+        match found {
+            Ok(Some((place, seen))) => {
+                let several = seen.kind != FileType::Directory && seen.attributes.links > 1;
+                let links = several.then_some(seen.file);
+                let node = self.nodes.present(directory, name, place, links).ok_or(Errno::STALE)?;
+                Ok(Some((node, seen.attributes)))
             }
-            Err(Errno::NOENT) => {
+            Ok(None) => {
                 self.nodes.absent(directory, name);
                 Ok(None)
             }
@@ -202,8 +205,16 @@ impl Server {
         }
     }
 
+    fn look_at(&self, directory: NodeId, path: &CStr) -> Result<Option<(Place, Seen)>, Errno> {
+        let Some(parts) = &self.nodes.place(directory).ok_or(Errno::STALE)?.parts else { return Ok(None) };
+        let (found, below) = self.layers.step(parts, path)?;
+        let Some(seen) = self.layers.stat(found, path)? else { return Ok(None) };
+        let parts = (seen.kind == FileType::Directory).then_some(below);
+        Ok(Some((Place { found, parts }, seen)))
+    }
+
     fn look_up(&mut self, directory: NodeId, name: &[u8]) -> Result<(), Errno> {
-        match self.find(directory, name)? {
+        match self.find(directory, name, None)? {
             Some((node, attributes)) => {
                 if FileType::from_raw_mode(attributes.mode) != FileType::Directory {
                     self.nodes.looked_up(directory);
@@ -219,9 +230,9 @@ impl Server {
 
     fn attributes(&mut self, node: NodeId) -> Result<(), Errno> {
         let path = self.path(node)?;
-        match self.stat(&path) {
-            Ok((attributes, ..)) => {
-                self.reply.attr(&attributes);
+        match self.stat(node, &path) {
+            Ok(seen) => {
+                self.reply.attr(&seen.attributes);
                 Ok(())
             }
             Err(errno) => Err(self.failed("asking about", path.as_bytes(), errno)),
@@ -230,7 +241,7 @@ impl Server {
 
     fn link(&mut self, node: NodeId) -> Result<(), Errno> {
         let path = self.path(node)?;
-        match rustix::fs::readlinkat(&self.root, &path, Vec::new()) {
+        match self.layers.link(self.nodes.place(node).ok_or(Errno::STALE)?.found, &path) {
             Ok(target) => {
                 self.reply.0.extend_from_slice(target.as_bytes());
                 Ok(())
@@ -244,8 +255,8 @@ impl Server {
         self.nodes.read(node);
         if !self.open.contains_key(&node) {
             let path = self.path(node)?;
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = match rustix::fs::openat(&self.root, &path, flags, Mode::empty()) {
+            let found = self.nodes.place(node).ok_or(Errno::STALE)?.found;
+            let file = match self.layers.open_at(found, &path, OFlags::RDONLY) {
                 Ok(file) => file,
                 Err(errno) => return Err(self.failed("opening", path.as_bytes(), errno)),
             };
@@ -270,13 +281,13 @@ impl Server {
         Ok(filled)
     }
 
-    /// The names in a directory, sorted: so their order follows from the names alone.
+    /// The names in a directory.
     fn names(&mut self, node: NodeId) -> Result<Arc<[Name]>, Errno> {
         let path = self.path(node)?;
-        let below = if path.is_empty() { c".".to_owned() } else { path };
-        match read_names(self.root.as_fd(), &below) {
+        let parts = self.nodes.place(node).and_then(|place| place.parts.as_ref()).ok_or(Errno::NOTDIR)?;
+        match self.layers.names(parts, &path) {
             Ok(names) => Ok(names.into()),
-            Err(errno) => Err(self.failed("listing", below.as_bytes(), errno)),
+            Err(errno) => Err(self.failed("listing", path.as_bytes(), errno)),
         }
     }
 
@@ -291,16 +302,28 @@ impl Server {
             }
         };
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let opened = match plus && told && start < names.len() {
+            true => {
+                let path = self.path(node)?;
+                let parts = self.nodes.place(node).and_then(|place| place.parts.as_ref()).ok_or(Errno::NOTDIR)?;
+                Some(self.layers.open_parts(parts, &path)?)
+            }
+            false => None,
+        };
         for (index, name) in names.iter().enumerate().skip(start) {
             if !self.reply.fits(room, plus, &name.name) {
                 break;
             }
             let mut known = (0, Attributes::default());
-            if plus
-                && told
-                && let Some(found) = self.find(node, &name.name)?
-            {
-                known = found;
+            if let Some(opened) = &opened {
+                let seen = match name.kind {
+                    // Of a directory its parts are wanted too.
+                    DIRECTORY | UNKNOWN => None,
+                    _ => self.layers.stat_in(opened, name)?,
+                };
+                if let Some(found) = self.find(node, &name.name, seen.map(|seen| (name, seen)))? {
+                    known = found;
+                }
             }
             let next = index as u64 + 1;
             self.reply.dirent(plus.then_some(known), name.inode, next, u32::from(name.kind), &name.name);
@@ -308,38 +331,28 @@ impl Server {
         Ok(())
     }
 
-    /// Opens a node so that its attributes can be read; a link or device has none that count.
-    fn open_for_attributes(&mut self, node: NodeId) -> Result<OwnedFd, Errno> {
-        let path = self.path(node)?;
-        let (.., kind, _) = self.stat(&path)?;
-        if !matches!(kind, FileType::Directory | FileType::RegularFile) {
-            return Err(Errno::NODATA);
-        }
-        let below = if path.is_empty() { c".".to_owned() } else { path };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.root, &below, flags, Mode::empty())
-            .map_err(|errno| self.failed("opening", below.as_bytes(), errno))
+    /// Whether a node's attributes count: a link or device has none that do.
+    fn has_attributes(&self, node: NodeId, path: &CStr) -> Result<bool, Errno> {
+        Ok(matches!(self.stat(node, path)?.kind, FileType::Directory | FileType::RegularFile))
     }
 
     fn get_attribute(&mut self, node: NodeId, body: &[u8]) -> Result<(), Errno> {
         let (room, name) = protocol::xattr_request(body).ok_or(Errno::INVAL)?;
-        // The overlay that merges the layers keeps its own to itself.
-        let file = self.open_for_attributes(node)?;
-        let mut value = vec![0; 64 * 1024];
-        let length = rustix::fs::fgetxattr(&file, name, &mut value)?;
-        value.truncate(length);
+        let path = self.path(node)?;
+        if !self.has_attributes(node, &path)? {
+            return Err(Errno::NODATA);
+        }
+        let value = self.layers.attribute(self.nodes.place(node).ok_or(Errno::STALE)?.found, &path, name)?;
         self.sized(room, &value)
     }
 
     fn list_attributes(&mut self, node: NodeId, body: &[u8]) -> Result<(), Errno> {
         let (room, _) = protocol::xattr_request(body).ok_or(Errno::INVAL)?;
-        let file = match self.open_for_attributes(node) {
-            Err(Errno::NODATA) => return self.sized(room, &[]),
-            file => file?,
+        let path = self.path(node)?;
+        let names = match self.has_attributes(node, &path)? {
+            true => self.layers.attributes(self.nodes.place(node).ok_or(Errno::STALE)?.found, &path)?,
+            false => Vec::new(),
         };
-        let mut names = vec![0; 64 * 1024];
-        let length = rustix::fs::flistxattr(&file, &mut names)?;
-        names.truncate(length);
         self.sized(room, &names)
     }
 
@@ -356,42 +369,52 @@ impl Server {
     }
 }
 
-/// The kernel's 32-bit form of a device number.
-fn device_number(major: u32, minor: u32) -> u32 {
-    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+/// How long is waited for the next question without going to sleep. Being woken takes longer than most questions
+/// are apart, and a step that asks has nothing else to do; one that asks rarely is left the processor.
+struct Patience {
+    /// How long at most, after the next answer.
+    span: Duration,
+    /// Since when, while it lasts.
+    since: Option<Instant>,
 }
 
-fn read_names(root: BorrowedFd<'_>, path: &CString) -> Result<Vec<Name>, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(root, path, flags, Mode::empty())?;
-    let mut buffer: Vec<u8> = Vec::with_capacity(32 * 1024);
-    let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
-    let mut names = Vec::new();
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if matches!(name, b"." | b"..") {
-            continue;
+impl Patience {
+    const LEAST: Duration = Duration::from_micros(4);
+    const MOST: Duration = Duration::from_micros(64);
+
+    /// Begins to wait.
+    fn begin(&mut self) {
+        self.since = Some(Instant::now());
+    }
+
+    /// Whether to wait on awake.
+    fn lasts(&mut self) -> bool {
+        let Some(since) = self.since else { return false };
+        if since.elapsed() < self.span {
+            return true;
         }
-        names.push(Name { name: name.into(), inode: entry.ino(), kind: kind_number(entry.file_type()) });
+        self.span = (self.span / 2).max(Self::LEAST);
+        self.since = None;
+        false
     }
-    names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(names)
+
+    /// A question came; while it was waited for, if `since` is still set.
+    fn rewarded(&mut self) {
+        if self.since.take().is_some() {
+            self.span = (self.span * 2).min(Self::MOST);
+        }
+    }
 }
 
-/// `DT_*`.
-fn kind_number(kind: FileType) -> u8 {
-    match kind {
-        FileType::Fifo => 1,
-        FileType::CharacterDevice => 2,
-        FileType::Directory => 4,
-        FileType::BlockDevice => 6,
-        FileType::RegularFile => 8,
-        FileType::Symlink => 10,
-        FileType::Socket => 12,
-        FileType::Unknown => 0,
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { span: Self::MOST, since: None }
     }
 }
+
+/// `DT_DIR` and `DT_UNKNOWN`.
+const DIRECTORY: u8 = 4;
+const UNKNOWN: u8 = 0;
 
 /// The number by which the kernel knows the root.
 const _: () = assert!(ROOT == 1);

@@ -1,14 +1,20 @@
 //! What is seen of a step that looks at things in all sorts of ways.
 
 use super::world::World;
-use crate::sandbox::{Cancel, Spec, Stack, Tracer, run_traced};
+use crate::sandbox::{Cancel, Lower, Spec, Stack, Tracer, run_traced};
 use crate::trace::Seen;
 use std::collections::BTreeMap;
+
+/// Watches the root, of whose layers nothing is known.
+fn watched(spec: &Spec) -> Tracer {
+    let lowers = spec.lowers.iter().map(|dir| Lower { dirs: vec![dir.clone()], listing: None }).collect();
+    Tracer::new(&[(Stack::Root, lowers, false)]).unwrap()
+}
 
 /// Runs a script and gives what it printed and what it looked at.
 fn traced(world: &World, spec: &Spec) -> (String, BTreeMap<String, Seen>) {
     let spec = world.stubbed(spec);
-    let tracer = Tracer::new(&spec, &[(Stack::Root, false)]).unwrap();
+    let tracer = watched(&spec);
     let mut printed = Vec::new();
     let mut take = |_, bytes: &[u8]| printed.extend_from_slice(bytes);
     let (_, traced) = run_traced(&spec, Some(tracer), &mut take, &Cancel::new().unwrap()).unwrap();
@@ -35,7 +41,7 @@ fn talking_to_others_is_told_and_talking_to_oneself_is_not() {
     let Some(world) = World::new() else { return };
     let networked = |script: &str| {
         let spec = world.stubbed(&world.spec(script));
-        let tracer = Tracer::new(&spec, &[(Stack::Root, false)]).unwrap();
+        let tracer = watched(&spec);
         let (_, traced) = run_traced(&spec, Some(tracer), &mut |_, _| {}, &Cancel::new().unwrap()).unwrap();
         traced.unwrap().networked
     };

@@ -48,6 +48,8 @@ pub enum Bound {
     Seconds(f64),
     /// So many times the median of the contestant named [`FLOOR`].
     TimesFloor(f64),
+    /// A median of so many seconds more than that of [`FLOOR`].
+    SecondsOverFloor(f64),
     /// So many bytes resident, at most.
     Bytes(u64),
     /// A median of so many seconds, and in 99 of 100 rounds no more than so many.
@@ -148,6 +150,7 @@ impl Measured<'_> {
         Some(match self.row.bound? {
             Bound::Seconds(seconds) => first.median <= seconds,
             Bound::TimesFloor(times) => first.median <= times * self.of(FLOOR)?.median,
+            Bound::SecondsOverFloor(seconds) => first.median <= self.of(FLOOR)?.median + seconds,
             Bound::Bytes(bytes) => first.resident <= bytes,
             Bound::Latency { median, p99 } => first.median <= median && first.p99 <= p99,
             Bound::Idle { seconds, bytes } => first.max <= seconds && first.resident <= bytes,

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `KILN` | the program; else `kiln` beside this one |
 //! | `KILN_BENCH_DIR` | scratch directory; else `bench` in `PEERS_DIR`, else in the temporary directory |
+//! | `KILN_BENCH_DEBIAN` | a Debian root file system, for the rows of tracing |
 //! | `DOCKER`, `BUILDAH` | the words that begin a command of the peer |
 //! | `DOCKER_PREFIX`, `BUILDAH_PREFIX` | where `PEERS_DIR` is for the peer, if it sees other paths |
 //!

@@ -69,6 +69,9 @@ fn run() -> Result<()> {
         let all = arguments.wanted.iter().any(|word| word == section.name) || arguments.wanted.is_empty();
         let chosen: Vec<&Row> =
             section.rows.iter().filter(|row| all || arguments.wanted.iter().any(|word| word == row.name)).collect();
+        if section.rows.is_empty() {
+            say(&format!("skipped: {} (what it needs is said in its file)", section.name));
+        }
         if chosen.is_empty() {
             continue;
         }

@@ -4,11 +4,12 @@
 mod build;
 mod memory;
 mod speed;
+mod tracing;
 mod watch;
 
 use crate::frame::Section;
 
 /// All sections, in the order of the page.
 pub fn sections() -> Vec<Section> {
-    vec![speed::section(), memory::section(), watch::section()]
+    vec![speed::section(), memory::section(), watch::section(), tracing::section()]
 }
