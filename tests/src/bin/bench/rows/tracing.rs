@@ -146,7 +146,7 @@ fn compare(watched: &Watched, lab: &Lab, place: &Path) -> Result<Contest> {
             let arguments = vec![trace.to_owned(), "--build-arg".to_owned(), format!("SALT={}", unique())];
             process::run(&mut kiln.build(&context, &Build { arguments, tag: tag.clone() }))
         };
-        Contestant { name: name.to_owned(), run: Box::new(run) }
+        Contestant { name: name.to_owned(), run: Box::new(run), every: 1 }
     };
     let contestants = vec![contestant("watched", "--trace=auto"), contestant(FLOOR, "--trace=off")];
     Ok(Contest { edit: Box::new(|_| Ok(())), contestants })
@@ -170,7 +170,7 @@ fn look_up(lab: &Lab, place: &Path) -> Result<Contest> {
         edited.push(context.join("other/file"));
         let (kiln, tag) = (kiln.clone(), format!("kiln-bench-look-up-{name}:latest"));
         let run = move |_| process::run(&mut kiln.build(&context, &Build { arguments: Vec::new(), tag: tag.clone() }));
-        contestants.push(Contestant { name: name.to_owned(), run: Box::new(run) });
+        contestants.push(Contestant { name: name.to_owned(), run: Box::new(run), every: 1 });
     }
     let edit = move |_| Ok(edited.iter().try_for_each(|file| fs::write(file, format!("{}\n", unique())))?);
     Ok(Contest { edit: Box::new(edit), contestants })
