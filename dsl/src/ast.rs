@@ -152,6 +152,10 @@ pub struct From {
     pub platform: Option<Word>,
     /// The image or stage.
     pub image: Word,
+    /// `+ STAGE …`, of the extended language: stages whose layers are stacked on it.
+    pub merged: Vec<Word>,
+    /// `ON CONFLICT LAST`: where two of them changed a path differently, the last one's is taken.
+    pub last_wins: bool,
     /// The stage's name as written; names compare without regard to case.
     pub name: Option<Word>,
     /// `FOR NAME IN VALUE …`, of the extended language: a stage for each combination of their values.

@@ -18,6 +18,7 @@ pub mod graph;
 pub mod image;
 pub mod key;
 pub mod manage;
+mod merge;
 pub mod plan;
 pub mod registry;
 #[expect(unsafe_code, reason = "a step begins between fork and exec, where there are only system calls")]

@@ -142,9 +142,12 @@ impl Snapshot {
         &self.layers
     }
 
-    /// The directories for the overlay, the topmost first.
+    /// The directories for the overlay, the topmost first, each once: the kernel takes none twice. Where two layers are
+    /// the same, whatever the lower one shows or hides, the upper one does again.
     pub fn dirs(&self) -> Vec<PathBuf> {
-        self.layers.iter().rev().flat_map(|layer| layer.dirs().iter().cloned()).collect()
+        let mut seen = HashSet::new();
+        let all = self.layers.iter().rev().flat_map(|layer| layer.dirs());
+        all.filter(|dir| seen.insert(dir.as_path())).cloned().collect()
     }
 
     /// The top-level directory of the host with this name that lies under the snapshot.
@@ -551,6 +554,17 @@ mod tests {
         assert_eq!(resolve("var/run/x/y", true).unwrap(), TreePath::new("run/x/y"));
         assert_eq!(resolve("var/run", false).unwrap(), TreePath::new("var/run"));
         assert!(matches!(resolve("loop/x", true), Err(LookupError::Loop { .. })));
+    }
+
+    #[test]
+    fn a_layer_that_is_there_twice_is_mounted_once_and_on_top() {
+        let layer = |name: &str| {
+            let id = crate::digest::LayerId::from_bytes([name.as_bytes()[0]; 32]);
+            Arc::new(Layer::host(id, vec![PathBuf::from(name)], Vec::new()))
+        };
+        let snapshot = Snapshot::of([layer("a"), layer("b"), layer("a"), layer("c")]);
+        assert_eq!(snapshot.dirs(), ["c", "a", "b"].map(PathBuf::from));
+        assert_eq!(snapshot.layers().len(), 4);
     }
 
     #[test]

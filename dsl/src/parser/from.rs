@@ -3,7 +3,7 @@
 //! Knows nothing of other stages: whether a name is known is the plan's question.
 
 use super::flags::{self, Takes};
-use super::{matrix, wrong_count};
+use super::{matrix, merge, wrong_count};
 use crate::ast::{ArgDecl, From};
 use crate::diagnostic::Diagnostic;
 use crate::extended::Dialect;
@@ -11,11 +11,12 @@ use crate::keyword::Keyword;
 use crate::raw::Node;
 use crate::span::{Span, Spanned};
 
-/// `FROM [--platform=P] IMAGE [AS NAME]`, in the extended language with a matrix behind it.
+/// `FROM [--platform=P] IMAGE [AS NAME]`, in the extended language with stages merged into it and a matrix behind it.
 pub(super) fn from(node: &Node, dialect: Dialect, out: &mut Vec<Diagnostic>) -> Option<From> {
     let flags = flags::read(&node.flags, Keyword::From, &[("platform", Takes::One)], out);
-    let (plain, clauses) = node.values.split_at(matrix::begin(&node.values));
-    if let (Dialect::Dockerfile, Some(first)) = (dialect, clauses.first()) {
+    let merge = merge::take(&node.values, out)?;
+    let (plain, clauses) = merge.rest.split_at(matrix::begin(&merge.rest));
+    if let (Dialect::Dockerfile, Some(first)) = (dialect, merge.mark.or(clauses.first())) {
         let word = first.value.to_ascii_uppercase();
         let message = format!("{word} changes the image, and Docker cannot read it");
         out.push(Diagnostic::error("NeedsKilnFile", first.span, message).with_help("call the file *.kiln"));
@@ -54,6 +55,8 @@ pub(super) fn from(node: &Node, dialect: Dialect, out: &mut Vec<Diagnostic>) -> 
     Some(From {
         platform: flags?.one("platform"),
         image: image.clone(),
+        merged: merge.merged,
+        last_wins: merge.last_wins,
         name: name.map(|(_, name)| name.clone()),
         axes: matrix.axes,
         exceptions: matrix.exceptions,

@@ -9,6 +9,7 @@ mod files;
 mod flags;
 mod from;
 mod matrix;
+mod merge;
 mod onbuild;
 mod reader;
 mod run;

@@ -178,6 +178,16 @@ pub enum BuildError {
         /// A path that is there and looks like it.
         similar: Option<String>,
     },
+    /// Stages that are merged changed the same paths differently.
+    #[error("{step} failed: {conflicts}")]
+    MergeConflict {
+        /// The step as it was announced.
+        step: String,
+        /// The instruction, where a line states one.
+        place: Option<Box<Place>>,
+        /// The paths, each with the two stages.
+        conflicts: String,
+    },
     /// A step needs a secret that was not given.
     #[error("{step} needs the secret {id:?}, which was not given")]
     MissingSecret {
@@ -327,6 +337,11 @@ impl BuildError {
                 Some(format!("it is there, but {file} excludes it with the pattern {pattern:?}"))
             }
             BuildError::MissingSource { similar: Some(similar), .. } => Some(format!("did you mean {similar}?")),
+            BuildError::MergeConflict { .. } => Some(
+                "change the path in one of the two only, or write ON CONFLICT LAST behind the FROM to take what the \
+                 later one has"
+                    .into(),
+            ),
             BuildError::MissingSecret { id, .. } => {
                 Some(format!("give it with --secret id={id},src=FILE or --secret id={id},env=NAME"))
             }
@@ -358,6 +373,7 @@ impl BuildError {
             BuildError::NotDeterministic { .. } => "NotDeterministic",
             BuildError::StepFailed { .. } => "StepFailed",
             BuildError::MissingSource { .. } => "MissingSource",
+            BuildError::MergeConflict { .. } => "MergeConflict",
             BuildError::MissingSecret { .. } => "MissingSecret",
             BuildError::MissingAgent { .. } => "MissingAgent",
             BuildError::Step { .. } => "Step",
@@ -379,6 +395,7 @@ impl BuildError {
             BuildError::StepFailed { place, .. }
             | BuildError::Missed { place, .. }
             | BuildError::MissingSource { place, .. }
+            | BuildError::MergeConflict { place, .. }
             | BuildError::MissingSecret { place, .. }
             | BuildError::MissingAgent { place, .. }
             | BuildError::Step { place, .. }

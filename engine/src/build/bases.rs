@@ -269,14 +269,14 @@ impl<'a> Bases<'a> {
     /// The base's result if nothing has to be fetched for it.
     pub fn known(&self, base: &Base) -> Result<Option<Done>, BuildError> {
         match base {
-            Base::Scratch => Ok(Some(Done { snapshot: Snapshot::empty(), layers: Vec::new(), created_nanos: 0 })),
+            Base::Scratch => Ok(Some(Done::empty())),
             Base::Host => {
                 let layer = host::layer(self.store).map_err(|error| BuildError::Step {
                     step: "FROM kiln/host".to_owned(),
                     place: None,
                     source: boxed(error),
                 })?;
-                Ok(Some(Done { snapshot: Snapshot::of([layer]), layers: Vec::new(), created_nanos: 0 }))
+                Ok(Some(Done { snapshot: Snapshot::of([layer]), ..Done::empty() }))
             }
             Base::Image { key, .. } => {
                 if self.pending.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key) {
@@ -306,7 +306,7 @@ impl<'a> Bases<'a> {
                 self.store.layer(layer.id).map_err(failed)?.ok_or_else(|| self.lost(format!("layer {}", layer.id)))
             })
             .collect::<Result<_, BuildError>>()?;
-        Ok(Done { snapshot: Snapshot::of(layers), layers: image.layers.clone(), created_nanos: 0 })
+        Ok(Done { snapshot: Snapshot::of(layers), layers: image.layers.clone(), ..Done::empty() })
     }
 
     /// Fetches a base that [`Bases::known`] had no result for.

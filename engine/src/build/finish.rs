@@ -274,7 +274,10 @@ fn config(request: &Request, store: &Store, target: &Target, steps: &Steps<'_>) 
     }
     let first = config.history.len() - target.made_by.len();
     for (entry, made_by) in config.history[first..].iter_mut().zip(&target.made_by) {
-        entry.created = made_by.and_then(|node| steps.result(node)).map(|done| time_of(done.created_nanos));
+        let done = made_by.and_then(|node| steps.result(node));
+        entry.created = done.map(|done| time_of(done.created_nanos));
+        // A merge knows only once it is done whether it has a layer.
+        entry.empty_layer |= done.is_some_and(|done| !done.has_layer);
     }
     if let Some(epoch) = request.source_date_epoch {
         for entry in &mut config.history[first..] {

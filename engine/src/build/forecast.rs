@@ -61,7 +61,7 @@ impl Steps<'_> {
     /// The steps whose output decides whether `step` hits.
     fn read_from(&self, id: NodeId, step: &Step) -> Vec<NodeId> {
         match &step.kind {
-            StepKind::Run(_) => self.plan.graph.inputs(id).collect(),
+            StepKind::Run(_) | StepKind::Merge(_) => self.plan.graph.inputs(id).collect(),
             StepKind::Copy(copy) => match copy.origin {
                 Origin::Step { node, .. } => node.into_iter().collect(),
                 _ => Vec::new(),
@@ -79,7 +79,7 @@ impl Steps<'_> {
         let exact = match &step.kind {
             StepKind::Copy(copy) => self.planned_copy(step, copy, missed).map(|layer| (layer, before)),
             StepKind::Workdir(_) | StepKind::Base(_) | StepKind::Source(_) => None,
-            StepKind::Run(_) => None,
+            StepKind::Run(_) | StepKind::Merge(_) => None,
         };
         let earlier = || {
             let layer = missed.reason.previous.and_then(|previous| self.store.layer(previous.layer).ok().flatten());

@@ -22,6 +22,7 @@ mod host;
 mod includes;
 mod keys;
 mod layout_base;
+mod merge_step;
 mod reads;
 mod record;
 mod run_step;

@@ -26,11 +26,11 @@ use crate::schedule::{self, Work};
 use crate::snapshot::{LookupError, Snapshot};
 use crate::source::Fetcher;
 use crate::store::logs::LogBuffer;
-use crate::store::{ImageLayerRef, Record, Store, Used};
+use crate::store::{ImageLayerRef, Layer, Record, Store, Used};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
 use kiln_dsl::platform::Platform;
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The result of a step.
@@ -42,6 +42,8 @@ pub(crate) struct Done {
     pub layers: Vec<ImageLayerRef>,
     /// When the layer was made; nanoseconds since 1970.
     pub created_nanos: i64,
+    /// Whether the last layer is the step's own.
+    pub has_layer: bool,
 }
 
 /// What a step that misses needs to run.
@@ -296,7 +298,7 @@ impl<'a> Steps<'a> {
     fn is_cut_off(&self, id: NodeId, step: &Step) -> bool {
         let was_cut_off = |id: NodeId| self.notes[id.index()].get().is_some_and(|note| note.was_cut_off);
         match &step.kind {
-            StepKind::Run(_) => self.plan.graph.inputs(id).any(was_cut_off),
+            StepKind::Run(_) | StepKind::Merge(_) => self.plan.graph.inputs(id).any(was_cut_off),
             StepKind::Copy(copy) => match copy.origin {
                 Origin::Step { node, .. } => node.is_some_and(was_cut_off),
                 _ => false,
@@ -334,7 +336,13 @@ impl<'a> Steps<'a> {
     }
 
     /// Looks a key up: the layer's result, or what running the step needs.
-    fn look_up(&self, id: NodeId, step: &Step, key: Key, input: Input) -> Result<Option<Missed>, BuildError> {
+    pub(super) fn look_up(
+        &self,
+        id: NodeId,
+        step: &Step,
+        key: Key,
+        input: Input,
+    ) -> Result<Option<Missed>, BuildError> {
         let failed = |error| super::store_error(&self.request.store, error);
         let mut gone = false;
         if !self.no_cache(step)
@@ -353,7 +361,6 @@ impl<'a> Steps<'a> {
                         verify: Some(Box::new(record)),
                     }));
                 }
-                let below = self.parent_done(step);
                 let hit = match self.is_cut_off(id, step) {
                     _ if declared::ignores_parent(step) => Hit::Declared,
                     true => Hit::EarlyCutoff,
@@ -366,7 +373,7 @@ impl<'a> Steps<'a> {
                     self.check_coverage(step, run, prepared, trace.as_ref())?;
                 }
                 let ending = self.hit(step, hit, key, &record);
-                self.succeed(id, step, below.with(layer, record.created_nanos), ending);
+                self.succeed(id, step, self.done(step, layer, record.created_nanos)?, ending);
                 return Ok(None);
             }
             gone = true;
@@ -461,11 +468,20 @@ impl<'a> Steps<'a> {
     }
 
     pub(super) fn parent_done(&self, step: &Step) -> Done {
-        step.parent.and_then(|parent| self.result(parent)).cloned().unwrap_or_else(|| Done {
-            snapshot: Snapshot::empty(),
-            layers: Vec::new(),
-            created_nanos: 0,
-        })
+        match &step.kind {
+            StepKind::Merge(merge) => self.stacked(step, merge),
+            _ => step.parent.and_then(|parent| self.result(parent)).cloned().unwrap_or_else(Done::empty),
+        }
+    }
+
+    /// The result of a step whose layer is this one. A merge that states nothing again adds none.
+    fn done(&self, step: &Step, layer: Arc<Layer>, created_nanos: i64) -> Result<Done, BuildError> {
+        let failed = |error| super::store_error(&self.request.store, error);
+        let below = self.parent_done(step);
+        match step.kind {
+            StepKind::Merge(_) if layer.tree().map_err(failed)?.is_empty() => Ok(Done { created_nanos, ..below }),
+            _ => Ok(below.with(layer, created_nanos)),
+        }
     }
 
     /// Takes what a running step wrote: for whoever watches, and for later.
@@ -483,7 +499,14 @@ impl<'a> Steps<'a> {
     }
 
     /// Keeps what an execution made, and says so.
-    fn keep(&self, id: NodeId, step: &Step, missed: Missed, made: Made, started: Instant) -> Result<(), BuildError> {
+    pub(super) fn keep(
+        &self,
+        id: NodeId,
+        step: &Step,
+        missed: Missed,
+        made: Made,
+        started: Instant,
+    ) -> Result<(), BuildError> {
         let failed = |error| super::store_error(&self.request.store, error);
         if let Some(record) = missed.verify {
             return self.compare_again(id, step, missed.key, &record, &made.tree, started);
@@ -496,7 +519,8 @@ impl<'a> Steps<'a> {
             Some(previous) if previous.layer == layer.id() => previous.created_nanos,
             _ => nanos_now(),
         };
-        reason.why.same_output = before == Some(layer.id());
+        // A merge is more than its own layer: where its key is another one, so is what it stacks.
+        reason.why.same_output = before == Some(layer.id()) && !matches!(step.kind, StepKind::Merge(_));
         if let Some(before) = before.filter(|before| *before != layer.id()) {
             reason.why.unstable = reason.same_key.is_some();
             if matches!(step.kind, StepKind::Run(_)) {
@@ -518,7 +542,7 @@ impl<'a> Steps<'a> {
         if let Some(trace) = &made.trace {
             self.keep_trace(&key, trace).map_err(failed)?;
         }
-        let done = self.parent_done(step).with(layer, created_nanos);
+        let done = self.done(step, layer, created_nanos)?;
         let ending = Ending {
             duration: started.elapsed().as_secs_f64(),
             layer: Some(record.layer),
@@ -664,11 +688,16 @@ impl<'a> Steps<'a> {
 }
 
 impl Done {
+    /// The result of nothing.
+    pub(super) fn empty() -> Done {
+        Done { snapshot: Snapshot::empty(), layers: Vec::new(), created_nanos: 0, has_layer: false }
+    }
+
     /// This result with one more layer.
-    pub(super) fn with(&self, layer: std::sync::Arc<crate::store::Layer>, created_nanos: i64) -> Done {
+    pub(super) fn with(&self, layer: Arc<Layer>, created_nanos: i64) -> Done {
         let mut layers = self.layers.clone();
         layers.push(ImageLayerRef { id: layer.id(), blob: None });
-        Done { snapshot: self.snapshot.with(layer), layers, created_nanos }
+        Done { snapshot: self.snapshot.with(layer), layers, created_nanos, has_layer: true }
     }
 }
 
@@ -705,6 +734,7 @@ impl Work<Step> for Steps<'_> {
                 })
             }),
             StepKind::Workdir(workdir) => self.settle_workdir(id, step, workdir),
+            StepKind::Merge(merge) => self.settle_merge(id, step, merge),
             StepKind::Copy(copy) => {
                 let (components, prepared) = self.prepare_copy(step, copy)?;
                 self.look_up(id, step, Key::new("COPY", components), Input::Copy(prepared))
@@ -748,6 +778,7 @@ impl Work<Step> for Steps<'_> {
             (StepKind::Source(SourceStep::Remote(source)), _) => self.run_source(id, step, source, started),
             (StepKind::Source(SourceStep::Layer(_)), _) => unreachable!("what is in the store is settled"),
             (StepKind::Workdir(workdir), _) => self.run_workdir(id, step, workdir, missed, started),
+            (StepKind::Merge(merge), _) => self.run_merge(id, step, merge, missed, started),
             (StepKind::Copy(copy), Input::Copy(prepared)) => self
                 .run_copy(step, copy, prepared, missed.reason.previous.map(|previous| previous.layer))
                 .and_then(|made| self.keep(id, step, missed, made, started)),

@@ -234,7 +234,14 @@ impl Steps<'_> {
                 Some(target) => mount_origin(step, target),
                 None => step.parent,
             };
-            all.push(dragged(&stack.label, self.stack_root(below, stack)));
+            let root = match merged_origin(step, stack) {
+                // The step that made the layer is known, whatever is below it.
+                Some(maker) => {
+                    self.root_of(Some(maker)).unwrap_or_else(|| self.root_at(self.plan.graph.get(maker).shown))
+                }
+                None => self.stack_root(below, stack),
+            };
+            all.push(dragged(&stack.label, root));
         }
         all
     }
@@ -383,6 +390,13 @@ impl Candidate {
 /// The first change that no other instruction began.
 pub(crate) fn own_change(why: &Why) -> Option<&Change> {
     why.changes.iter().find(|change| why.dragged.iter().all(|dragged| dragged.label != change.label()))
+}
+
+/// The step that made the layer with which a stage that is merged differs.
+fn merged_origin(step: &Step, stack: &Stack) -> Option<NodeId> {
+    let StepKind::Merge(merge) = &step.kind else { return None };
+    let part = merge.parts.iter().find(|part| part.name == stack.label)?;
+    part.added.get(stack.first).or(part.added.last()).copied()
 }
 
 /// The step that a mount of `step` reads.

@@ -10,6 +10,7 @@ mod instruction;
 mod intern;
 mod key;
 mod matrix;
+mod merge;
 mod scope;
 mod sources;
 mod stages;
@@ -19,7 +20,8 @@ pub mod step;
 pub use branches::{Unroll, choose};
 pub use contexts::{ContextBase, context_key};
 pub use step::{
-    Base, ContextId, CopyStep, Origin, Plan, RunMount, RunStep, Shown, SourceStep, Step, StepKind, Target, WorkdirStep,
+    Base, ContextId, CopyStep, MergeStep, Origin, Plan, RunMount, RunStep, Shown, SourceStep, Step, StepKind, Target,
+    WorkdirStep,
 };
 
 use crate::digest::ImageKey;
@@ -296,7 +298,8 @@ impl Planner<'_> {
             if self.replacement(stage).is_some() {
                 continue;
             }
-            next.extend(stages::by_name(&self.stages[..index], &stage.base));
+            let below = [&stage.base].into_iter().chain(stage.merged.iter().map(|(name, _)| name));
+            next.extend(below.filter_map(|name| stages::by_name(&self.stages[..index], name)));
             for instruction in stage.instructions {
                 next.extend(key::stages_read(instruction).filter_map(|name| self.stage_named(name, index, true)));
                 match &instruction.command {
@@ -347,6 +350,9 @@ impl Planner<'_> {
         let mut state = self.begin(stage)?;
         // What says no platform of its own is for the one that is built for.
         state.is_tainted |= self.is_tainted || (!state.inherits && stage.platform.is_none());
+        if !stage.merged.is_empty() && self.replacement(stage).is_none() {
+            state = self.merged(stage, state)?;
+        }
         let replaced = self.replacement(stage).is_some();
         let triggers = self.triggers(stage, &mut state);
         let instructions = if replaced { &[] } else { stage.instructions };
@@ -421,12 +427,16 @@ impl Planner<'_> {
             text += &format!("--platform={platform} ");
         }
         text += &stage.base;
+        text.extend(stage.merged.iter().map(|(name, _)| format!(" + {name}")));
         if let Command::From(kiln_dsl::ast::From { name: Some(name), .. }) = &stage.from.command {
             text += &format!(" AS {}", name.value);
         }
         // A stage made from another one begins with that stage's last step, which is shown there.
-        let own =
-            node.filter(|&node| matches!(self.interned.graph.get(node).kind, StepKind::Base(_)) && !state.inherits);
+        let own = node.filter(|&node| match self.interned.graph.get(node).kind {
+            StepKind::Base(_) => !state.inherits,
+            StepKind::Merge(_) => !stage.merged.is_empty(),
+            _ => false,
+        });
         self.show(state, stage, (text, Vec::new()), (stage.from.first_line, stage.from.span), own);
     }
 

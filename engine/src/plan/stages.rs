@@ -23,6 +23,10 @@ pub struct StageText<'a> {
     pub from: &'a Instruction,
     /// What it is made from, expanded.
     pub base: String,
+    /// What is laid on that, expanded, with the place of each.
+    pub merged: Vec<(String, Span)>,
+    /// Whether the last of them wins where two changed a path differently.
+    pub last_wins: bool,
     /// Its platform, if the FROM says one.
     pub platform: Option<Platform>,
     /// The variables of a branch, seen as ARGs right behind the FROM.
@@ -162,13 +166,16 @@ pub fn split<'a>(document: &'a Document, globals: &Globals, problems: &mut Vec<D
         let end = starts.get(index + 1).copied().unwrap_or(document.instructions.len());
         let instruction = &document.instructions[start];
         let Command::From(from) = &instruction.command else { continue };
-        let watched = Watched::new(globals);
-        let (base, platform) = expand_from(from, document.directives.escape, &watched, problems);
+        let (watched, escape) = (Watched::new(globals), document.directives.escape);
+        let (base, platform) = expand_from(from, escape, &watched, problems);
+        let merged = expand_merged(from, escape, &watched, problems);
         stages.push(StageText {
             index,
             name: from.name.as_ref().map(|name| name.value.to_lowercase()),
             from: instruction,
             base,
+            merged,
+            last_wins: from.last_wins,
             platform,
             bindings: &from.bindings,
             instructions: &document.instructions[start + 1..end],
@@ -205,6 +212,18 @@ fn expand_from(
         }
     });
     (base, platform)
+}
+
+/// The names of the stages that are laid on the first one.
+fn expand_merged(
+    from: &From,
+    escape: char,
+    globals: &dyn Variables,
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<(String, Span)> {
+    let globals = &Layered { first: &from.bindings, below: globals };
+    let merged = from.merged.iter();
+    merged.filter_map(|name| Some((word(&name.value, name.span, escape, globals, problems)?, name.span))).collect()
 }
 
 /// The stage with this name, without regard to case; of two with one name the later.

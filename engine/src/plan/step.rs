@@ -138,6 +138,8 @@ pub enum StepKind {
     Run(Box<RunStep>),
     /// Makes a directory: WORKDIR.
     Workdir(WorkdirStep),
+    /// Lays the layers of several stages on one another.
+    Merge(MergeStep),
 }
 
 /// A directory of the host that a build reads: its place among them.
@@ -255,4 +257,30 @@ pub struct WorkdirStep {
     pub path: String,
     /// Whose it becomes where it is made, as written, perhaps empty.
     pub user: String,
+}
+
+/// `FROM a + b + c`. The step's parent is the last step of the first stage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MergeStep {
+    /// The first stage's name.
+    pub first: String,
+    /// The steps that made its layers above its base.
+    pub own: Vec<NodeId>,
+    /// What is laid on it.
+    pub parts: Vec<MergePart>,
+    /// Whether the last one wins where two changed a path differently.
+    pub last_wins: bool,
+}
+
+/// A stage that is laid on others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MergePart {
+    /// The stage's name.
+    pub name: String,
+    /// The steps of its layers that are below already.
+    pub known: Vec<NodeId>,
+    /// The steps of its other layers, the bottom one first.
+    pub added: Vec<NodeId>,
+    /// Whether it stands on the first stage's base, and not on nothing.
+    pub on_base: bool,
 }

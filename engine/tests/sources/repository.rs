@@ -16,19 +16,17 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one; `None` where this machine has no git or no `git daemon`.
     pub fn start() -> Option<Daemon> {
-        let can = Command::new("git").args(["daemon", "--help"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let has_daemon = Command::new("git")
-            .arg("--exec-path")
-            .output()
-            .is_ok_and(|found| Path::new(String::from_utf8_lossy(&found.stdout).trim()).join("git-daemon").exists());
-        if can.is_err() || !has_daemon {
+        // By its own name: `git daemon` runs it as a child, which would outlive what is killed here.
+        let place = Command::new("git").arg("--exec-path").output().ok();
+        let place = place.map(|found| Path::new(String::from_utf8_lossy(&found.stdout).trim()).join("git-daemon"));
+        let Some(program) = place.filter(|program| program.exists()) else {
             skip("git daemon");
             return None;
-        }
+        };
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        let mut daemon = Command::new("git");
-        daemon.args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", "--informative-errors"]);
+        let mut daemon = Command::new(program);
+        daemon.args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", "--informative-errors"]);
         daemon.arg(format!("--port={port}")).arg(format!("--base-path={}", dir.path().display())).arg(dir.path());
         let child = daemon.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let started = Instant::now();

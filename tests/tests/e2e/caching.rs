@@ -1,6 +1,6 @@
 //! What runs again and what does not, told by the events of the second build.
 
-use kiln_tests::{Kiln, Project};
+use kiln_tests::{Busybox, Kiln, Project};
 
 const FOUNDING: &str = "FROM kiln/host\nWORKDIR /app\nCOPY package.json .\nRUN cat package.json > installed\nCOPY . .\nRUN cat src/index.js > built\nCMD [\"cat\", \"built\"]\n";
 
@@ -102,4 +102,13 @@ fn only_what_the_target_needs_is_run() {
     let project = Project::new(&[("Dockerfile", text)]);
     let build = kiln.build([project.path()]).ok();
     assert!(!build.instructions().iter().any(|line| line == "RUN exit 1"), "{:#?}", build.instructions());
+}
+
+#[test]
+fn a_layer_that_comes_twice_is_stacked_twice() {
+    let kiln = Kiln::new();
+    let Some(()) = Busybox::import(&kiln) else { return };
+    let dockerfile = "FROM busybox\nRUN echo a > /f\nRUN rm /f\nRUN echo a > /f\nRUN cat /f\n";
+    let project = Project::new(&[("Dockerfile", dockerfile)]);
+    assert_eq!(kiln.build([project.path()]).ok().log(), "a\n");
 }

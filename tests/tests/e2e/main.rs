@@ -11,6 +11,7 @@ mod explains;
 mod keys;
 mod kills;
 mod manage;
+mod merges;
 mod mounts;
 mod named;
 mod node_app;
