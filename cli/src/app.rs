@@ -23,6 +23,14 @@ pub struct Cli {
     command: Command,
 }
 
+#[cfg(test)]
+impl Cli {
+    /// What is to be done.
+    pub fn into_command(self) -> Command {
+        self.command
+    }
+}
+
 /// Runs the program with these arguments, the first of them its own name.
 pub fn run(args: impl IntoIterator<Item = OsString>, session: &Session<'_>) -> Exit {
     let parsed = command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));

@@ -32,6 +32,7 @@ pub struct Fake {
     pub events: Vec<Event>,
     pub error: RefCell<Option<BuildError>>,
     pub requested: RefCell<Option<Request>>,
+    pub all_requested: RefCell<Vec<Request>>,
     pub pruned: RefCell<Option<PruneRequest>>,
     pub ran: RefCell<Option<RunRequest>>,
 }
@@ -54,6 +55,7 @@ impl Fake {
 impl Engine for Fake {
     fn build(&self, request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outcome, BuildError> {
         assert!(!cancel.is_cancelled());
+        self.all_requested.borrow_mut().push(request.clone());
         *self.requested.borrow_mut() = Some(request.clone());
         self.events.iter().for_each(|event| sink.emit(event.clone()));
         match self.error.borrow_mut().take() {

@@ -8,6 +8,8 @@ mod metadata;
 mod output;
 pub mod request;
 mod secret;
+mod selected;
+pub mod words;
 
 use super::check::Call;
 use crate::environment;
@@ -20,7 +22,7 @@ use crate::render::tty::TtySink;
 use crate::render::{LineSink, Render};
 use crate::session::Session;
 use docker_only::DockerOnly;
-use kiln_engine::api::{BuildError, Built, Outcome};
+use kiln_engine::api::{BuildError, Built, Outcome, Request};
 use kiln_engine::event::{BuiltInfo, Counts, Event, Sink, Verdict};
 pub use request::build_args;
 use request::{Meaning, Mode};
@@ -34,8 +36,10 @@ use std::time::Instant;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// What COPY and ADD read: a directory, a URL or git repository, or `-` for a tar or a Dockerfile on standard input
-    #[arg(value_name = "CONTEXT", default_value = ".")]
-    context: PathBuf,
+    /// [default: .]; and the targets to build, by their names in kiln.ron or as stages of the Dockerfile. A name is a
+    /// directory only where no target has it; write ./NAME for a directory that shares one
+    #[arg(value_name = "CONTEXT|TARGET")]
+    words: Vec<PathBuf>,
     /// The Dockerfile; `-` is standard input [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -196,17 +200,35 @@ fn forget_file(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Builds under the renderer that the mode asks for.
+/// Builds all that is asked for, one graph after the other.
 fn build(meaning: &Meaning, session: &Session<'_>) -> Result<Outcome, Failure> {
-    match meaning.mode {
+    let mut whole = build_one(meaning.mode, &meaning.request, session)?;
+    for request in &meaning.rest {
+        let Outcome { results, counts, duration } = build_one(meaning.mode, request, session)?;
+        whole.results.extend(results);
+        whole.counts = Counts {
+            steps: whole.counts.steps + counts.steps,
+            hits: whole.counts.hits + counts.hits,
+            misses: whole.counts.misses + counts.misses,
+            failed: whole.counts.failed + counts.failed,
+            cancelled: whole.counts.cancelled + counts.cancelled,
+        };
+        whole.duration += duration;
+    }
+    Ok(whole)
+}
+
+/// Builds one graph under the renderer that the mode asks for.
+fn build_one(mode: Mode, request: &Request, session: &Session<'_>) -> Result<Outcome, Failure> {
+    match mode {
         Mode::Tty => {
             let colour = !session.environment.refuses_colour();
-            engine_build(meaning, session, &TtySink::new(session.err.clone(), colour, session.measure))
+            engine_build(request, session, &TtySink::new(session.err.clone(), colour, session.measure))
         }
-        Mode::Plain => in_lines(meaning, session, LineSink::new(Plain::default(), session.err.clone())).0,
-        Mode::Quiet => in_lines(meaning, session, LineSink::new(Quiet::default(), session.err.clone())).0,
+        Mode::Plain => in_lines(request, session, LineSink::new(Plain::default(), session.err.clone())).0,
+        Mode::Quiet => in_lines(request, session, LineSink::new(Quiet::default(), session.err.clone())).0,
         Mode::Json => {
-            let (result, written) = in_lines(meaning, session, LineSink::new(Json, session.out.clone()));
+            let (result, written) = in_lines(request, session, LineSink::new(Json, session.out.clone()));
             match (result, written) {
                 // Events are data: a build whose log has a hole is not a success, unless nobody wanted the rest.
                 (Ok(_), Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::stdout(error)),
@@ -217,17 +239,17 @@ fn build(meaning: &Meaning, session: &Session<'_>) -> Result<Outcome, Failure> {
 }
 
 fn in_lines<R: Render>(
-    meaning: &Meaning,
+    request: &Request,
     session: &Session<'_>,
     sink: LineSink<R>,
 ) -> (Result<Outcome, Failure>, std::io::Result<()>) {
-    (engine_build(meaning, session, &sink), sink.finish())
+    (engine_build(request, session, &sink), sink.finish())
 }
 
-fn engine_build(meaning: &Meaning, session: &Session<'_>, sink: &dyn Sink) -> Result<Outcome, Failure> {
+fn engine_build(request: &Request, session: &Session<'_>, sink: &dyn Sink) -> Result<Outcome, Failure> {
     let cancel = (session.catch_interrupts)().map_err(Failure::Signals)?;
     let sink = Closing::new(sink, Instant::now());
-    let result = session.engine.build(&meaning.request, &sink, &cancel);
+    let result = session.engine.build(request, &sink, &cancel);
     sink.close(&result);
     Ok(result?)
 }

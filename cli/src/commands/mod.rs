@@ -20,6 +20,7 @@ mod prune;
 mod rmi;
 mod run;
 mod tag;
+mod targets;
 mod watch;
 
 pub use graph::Language;
@@ -41,6 +42,8 @@ pub enum Command {
     Check(check::Args),
     /// Show the instructions of Dockerfiles as they are read
     Parse(parse::Args),
+    /// List what a project offers to build, with the comments above it
+    Targets(targets::Args),
     /// Build, and build again whenever something has changed that the image is built from
     Watch(Box<watch::Args>),
     /// Say what a build would do, and run nothing
@@ -82,13 +85,14 @@ pub enum Command {
 impl Command {
     /// Does it.
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
-        if !matches!(self, Command::Completions(_) | Command::Check(_) | Command::Parse(_)) {
+        if !matches!(self, Command::Completions(_) | Command::Check(_) | Command::Parse(_) | Command::Targets(_)) {
             session.enter()?;
         }
         match self {
             Command::Build(args) => args.run(session),
             Command::Check(args) => args.run(session),
             Command::Parse(args) => args.run(session),
+            Command::Targets(args) => args.run(session),
             Command::Watch(args) => args.run(session),
             Command::Plan(args) => args.run(session),
             Command::Explain(args) => args.run(session),
@@ -108,5 +112,15 @@ impl Command {
             Command::Fsck(args) => args.run(session),
             Command::Completions(args) => args.run(session),
         }
+    }
+}
+
+/// The arguments of a typed `kiln build`, for tests of what they mean.
+#[cfg(test)]
+pub fn build_args(typed: impl IntoIterator<Item = std::ffi::OsString>) -> build::Args {
+    use clap::Parser as _;
+    match crate::app::Cli::parse_from(typed).into_command() {
+        Command::Build(args) => *args,
+        other => panic!("no build: {other:?}"),
     }
 }

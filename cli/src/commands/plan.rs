@@ -38,6 +38,13 @@ impl Args {
         let cancel = (session.catch_interrupts)().map_err(Failure::Signals)?;
         // Warnings of the plan stay out of the answer.
         let sink = LineSink::new(Plain::default(), session.err.clone());
+        if !meaning.rest.is_empty() {
+            return Err(UsageError::Unsupported {
+                what: "planning targets that are several builds".into(),
+                advice: "name one of them, or targets with the same file, context and arguments".into(),
+            }
+            .into());
+        }
         let report = session.engine.plan(&meaning.request, &self.changed, &sink, &cancel)?;
         let detail = Detail { all: self.prose.all, now: session.now };
         let text = match self.graph {

@@ -64,13 +64,16 @@ pub struct Args {
 
 impl Args {
     /// Watches until Ctrl-C.
-    pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
+    pub fn run(mut self, session: &Session<'_>) -> Result<Exit, Failure> {
+        let meaning = self.meaning(session)?;
+        if let Some(target) = meaning.targets.first() {
+            self.settings(&target.watch);
+        }
         let options = self.options()?;
         let stop_timeout = match &self.stop_timeout {
             Some(text) => duration("--stop-timeout", text)?,
             None => STOP_TIMEOUT,
         };
-        let meaning = self.meaning(session)?;
         if self.build.call()? != Call::Build {
             let reason = "watching is building";
             let (first, second) = ("kiln watch".to_owned(), "--check or --call".to_owned());
@@ -109,6 +112,13 @@ impl Args {
         }
     }
 
+    /// Takes what the project file says of how its target is watched; flags go before it.
+    fn settings(&mut self, watch: &project::Watch) {
+        self.run |= watch.run.unwrap_or(false);
+        self.exec = self.exec.take().or_else(|| watch.exec.clone());
+        self.debounce = self.debounce.take().or_else(|| watch.debounce.clone());
+    }
+
     fn options(&self) -> Result<Options, UsageError> {
         let mut options = Options { once: self.once, ..Options::default() };
         if let Some(text) = &self.debounce {
@@ -121,6 +131,11 @@ impl Args {
     /// What the arguments mean now: the project file may have changed.
     fn meaning(&self, session: &Session<'_>) -> Result<Meaning, UsageError> {
         let mut meaning = request::resolve(self.build.clone(), session)?;
+        if !meaning.rest.is_empty() {
+            let what = "watching targets that are several builds".to_owned();
+            let advice = "name one of them, or targets with the same file, context and arguments".into();
+            return Err(UsageError::Unsupported { what, advice });
+        }
         let is_named = |(_, context): &(String, NamedContext)| matches!(context, NamedContext::Directory(_));
         if !matches!(meaning.request.context, Context::Directory(_)) {
             let what = "watching a context that is no directory".to_owned();

@@ -250,6 +250,12 @@ impl Whole<'_> {
     }
 }
 
+/// That all names that are asked for are some: known before anything runs.
+pub(crate) fn check_names(request: &Request) -> Result<(), BuildError> {
+    let own = request.targets.iter().flat_map(|target| &target.tags);
+    canonical_names(request.tags.iter().chain(own)).map(drop)
+}
+
 /// The tags as archives write them, and as the store keeps them.
 fn canonical_names<'t>(tags: impl Iterator<Item = &'t String>) -> Result<Vec<(Tagged, String)>, BuildError> {
     let name = |text: &String| {

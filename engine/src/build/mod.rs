@@ -121,6 +121,7 @@ pub(crate) fn build_in(
     let bases = bases::Bases::new(request, store, sink, &file);
     let (plan, images) = make_plan(&sheets, &bases, &file, sink)?;
     let groups = wanted::groups(request, &sheets, &plan)?;
+    finish::check_names(request)?;
     binfmt::check(&plan, &file)?;
     for message in arguments::notes(request, sheets.iter().map(|sheet| &sheet.document), &plan) {
         sink.emit(Event::Warning { message });
@@ -281,7 +282,7 @@ fn store_error(store: &Path, error: StoreError) -> BuildError {
 }
 
 /// Where the Dockerfile is looked for, in this order.
-pub(crate) fn dockerfiles(root: &Path, given: Option<&Path>) -> Vec<PathBuf> {
+pub fn dockerfiles(root: &Path, given: Option<&Path>) -> Vec<PathBuf> {
     match given {
         Some(path) => vec![path.to_path_buf()],
         None => ["Dockerfile", "dockerfile", "Dockerfile.kiln", "build.kiln"].map(|name| root.join(name)).to_vec(),

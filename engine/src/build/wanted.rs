@@ -194,7 +194,7 @@ fn check(request: &Request, targets: &[Target], groups: &[Group]) -> Result<(), 
     let conflict = |what: String, advice: &str| Err(BuildError::Conflict { what, advice: advice.to_owned() });
     if let (Some(tag), true) = (request.tags.first(), groups.len() > 1) {
         let what = format!("the name {tag} is for one image, and {} are built: {}", groups.len(), names());
-        return conflict(what, "say which: -t STAGE=NAME");
+        return conflict(what, "say which: -t STAGE=NAME, or give each target its tags in kiln.ron");
     }
     for (index, target) in targets.iter().enumerate() {
         let mine: Vec<&Group> = groups.iter().filter(|group| group.target == index).collect();

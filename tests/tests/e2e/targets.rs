@@ -145,3 +145,39 @@ fn what_several_results_cannot_share_is_refused_with_a_way_out() {
     }
     insta::assert_snapshot!(shown);
 }
+
+#[test]
+fn targets_of_the_project_file_are_built_by_name_in_as_few_graphs_as_can_be() {
+    let project = Project::new(&[
+        (
+            "Dockerfile",
+            "FROM kiln/host AS base\nARG V\nRUN echo $V > /v\nFROM base AS app\nRUN echo app > /app\n\
+            FROM scratch AS lint\nCOPY --from=base /v /\n",
+        ),
+        ("docs/Dockerfile", "FROM scratch\nCOPY page /\n"),
+        ("docs/page", "page"),
+        (
+            "kiln.ron",
+            "(\n  defaults: (args: {\"V\": \"${VERSION:-none}\"}),\n  default: [\"all\"],\n  targets: {\n    \
+            // The application.\n    \"app\": (stage: \"app\", tags: [\"app:${VERSION:-none}\"]),\n    \
+            \"lint\": (stage: \"lint\", outputs: [\"type=local,dest=lint-out\"]),\n    \
+            \"docs\": (context: \"docs\", outputs: [\"docs-out\"]),\n  },\n  groups: {\"all\": [\"app\", \"lint\", \"docs\"]},\n)\n",
+        ),
+    ]);
+    let kiln = Kiln::new().env("VERSION", "1.2");
+    let build = kiln.build(args(&project, &["app", "lint"])).ok();
+    assert_eq!(build.ran_steps().iter().filter(|line| line.starts_with("RUN echo $V")).count(), 1);
+    assert_eq!(std::fs::read_to_string(project.at("lint-out/v")).unwrap(), "1.2\n");
+    assert!(kiln.run(["images"]).ok().stdout.contains("docker.io/library/app:1.2"));
+    assert!(!project.at("docs-out").exists());
+    // Without a name the default is built; docs has a context, and so a graph, of its own.
+    let all = kiln.build(args(&project, &[])).ok();
+    let begun = all.events.iter().filter(|event| event["event"] == "build_started").count();
+    assert_eq!(begun, 2);
+    assert!(project.at("docs-out/page").is_file());
+    let listed = kiln.run([std::ffi::OsString::from("targets"), project.path().into()]).ok().stdout;
+    assert!(listed.contains("The application.") && listed.contains("app, lint, docs"), "{listed}");
+    let planned =
+        kiln.run([std::ffi::OsString::from("plan"), project.path().into(), "app".into(), "lint".into()]).ok().stdout;
+    assert!(planned.contains("steps would run"), "{planned}");
+}

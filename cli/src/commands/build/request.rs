@@ -2,10 +2,11 @@
 //!
 //! Reads the environment through its one door, and nothing else but whether secrets are there.
 
-use super::{Args, Progress, output, progress_of, secret};
+use super::words::{self, Words};
+use super::{Args, Progress, output, progress_of, secret, selected};
 use crate::environment::{self, Environment};
 use crate::failure::UsageError;
-use crate::project::Project;
+use crate::project::{self, Project};
 use crate::session::Session;
 use crate::text::quantity;
 use kiln_dsl::remote::Remote;
@@ -14,13 +15,17 @@ use kiln_engine::api::{
 };
 use kiln_engine::registry::Options;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the arguments mean.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Meaning {
     /// For the engine.
     pub request: Request,
+    /// More builds, one after the other: targets of other files, contexts or arguments.
+    pub rest: Vec<Request>,
+    /// The targets of the project file that were named, with all that they inherit.
+    pub targets: Vec<project::Target>,
     /// How progress is shown.
     pub mode: Mode,
     /// Where the image id is written.
@@ -43,10 +48,86 @@ pub enum Mode {
 }
 
 /// Finds the meaning, or the first thing that has none.
-pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError> {
+pub fn resolve(mut args: Args, session: &Session<'_>) -> Result<Meaning, UsageError> {
     args.docker_only.check()?;
-    let environment = session.environment;
     let mode = mode(&args, session)?;
+    let Words { context, project, targets: names, stages } = words::tell(&args)?;
+    let base = context.clone().unwrap_or_else(|| ".".into());
+    args.words = context.into_iter().collect();
+    args.targets.extend(stages);
+    let (iidfile, metadata_file) = (args.iidfile.clone(), args.metadata_file.clone());
+    let wants_id = mode == Mode::Quiet || iidfile.is_some() || metadata_file.is_some();
+    let mut requests: Vec<Request> = Vec::new();
+    let mut targets = Vec::with_capacity(names.len());
+    for name in &names {
+        let target = project.resolved(name, session.environment)?;
+        let request = selected(&args, name, &target, &base, &project, session);
+        let request = request.map_err(|error| project.placed(name, error))?;
+        targets.push(target);
+        // What differs in its targets only is one graph.
+        let alone = |request: &Request| Request { targets: Vec::new(), ..request.clone() };
+        match requests.iter_mut().find(|known| alone(known) == alone(&request)) {
+            Some(known) => known.targets.extend(request.targets),
+            None => requests.push(request),
+        }
+    }
+    if names.is_empty() {
+        requests.push(request(args, &project, session)?);
+    }
+    for request in &mut requests {
+        request.want_image_id = wants_id;
+    }
+    let outputs = requests
+        .iter()
+        .flat_map(|request| request.outputs.iter().chain(request.targets.iter().flat_map(|target| &target.outputs)));
+    check_stdout(outputs, mode, session)?;
+    let rest = requests.split_off(1);
+    let request = requests.remove(0);
+    let is_shared = !request.tags.is_empty() || !request.outputs.is_empty();
+    if is_shared && !rest.is_empty() {
+        return Err(UsageError::Conflict {
+            first: "-t or -o".into(),
+            second: format!("the targets {}", names.join(", ")),
+            reason: "they are several builds; give each its tags and outputs in kiln.ron",
+        });
+    }
+    Ok(Meaning { request, rest, targets, mode, iidfile, metadata_file })
+}
+
+/// The request for one target of the project file.
+fn selected(
+    args: &Args,
+    name: &str,
+    target: &project::Target,
+    base: &Path,
+    project: &Project,
+    session: &Session<'_>,
+) -> Result<Request, UsageError> {
+    let mut found = request(selected::arguments(args, target, base), project, session)?;
+    for (name, context) in &mut found.contexts {
+        *context = selected::context(name, context.clone(), target, args, base);
+    }
+    let mut own = Target { stage: target.stage.clone(), name: Some(name.to_owned()), ..Target::default() };
+    own.tags.clone_from(&target.tags);
+    let is_given = |name: &String| found.labels.iter().any(|(other, _)| other == name);
+    own.labels = target.labels.clone().into_iter().filter(|(name, _)| !is_given(name)).collect();
+    if args.platforms.is_empty() {
+        own.platforms.clone_from(&target.platforms);
+    }
+    // Who says where to, says it for all.
+    let outputs: &[String] = if args.outputs.is_empty() { &target.outputs } else { &[] };
+    for text in outputs {
+        let typed = output::parse(text)?;
+        own.tags.extend(typed.names);
+        own.outputs.push(selected::output(typed.output, base));
+    }
+    found.targets = vec![own];
+    Ok(found)
+}
+
+/// The request of arguments without targets of a project file.
+fn request(args: Args, project: &Project, session: &Session<'_>) -> Result<Request, UsageError> {
+    let environment = session.environment;
     let (mut tags, targets) = targets(args.tags, args.targets)?;
     let mut outputs = Vec::new();
     for text in &args.outputs {
@@ -54,14 +135,12 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         tags.extend(typed.names);
         outputs.push(typed.output);
     }
-    check_stdout(&outputs, mode, session)?;
-    let context = context(args.context)?;
+    let context = context(args.words.into_iter().next().unwrap_or_else(|| ".".into()))?;
     let mut registry = registry(environment)?;
-    if let Context::Directory(directory) = &context {
-        Project::of(directory)?.complete(&mut registry);
+    if matches!(context, Context::Directory(_)) {
+        project.complete(&mut registry);
     }
-    let wants_id = mode == Mode::Quiet || args.iidfile.is_some() || args.metadata_file.is_some();
-    let request = Request {
+    Ok(Request {
         context,
         contexts: named_contexts(&args.build_contexts)?,
         dockerfile: args.file.map(|file| if file.as_os_str() == "-" { "/dev/stdin".into() } else { file }),
@@ -90,18 +169,35 @@ pub fn resolve(args: Args, session: &Session<'_>) -> Result<Meaning, UsageError>
         add_hosts: args.add_hosts.iter().map(|text| secret::host(text)).collect::<Result<_, _>>()?,
         shm_size: args.shm_size.as_deref().map(shm_size).transpose()?,
         source_date_epoch: source_date_epoch(environment)?,
-        want_image_id: wants_id,
+        want_image_id: false,
         on_error_shell: args.on_error.is_some(),
         registry,
         store: environment.store().ok_or(UsageError::NoStore)?,
-    };
-    Ok(Meaning { request, mode, iidfile: args.iidfile, metadata_file: args.metadata_file })
+    })
 }
 
 /// What `--check` checks.
-pub fn check(args: Args, session: &Session<'_>) -> Result<CheckRequest, UsageError> {
+pub fn check(mut args: Args, session: &Session<'_>) -> Result<CheckRequest, UsageError> {
     args.docker_only.check()?;
-    let Context::Directory(context) = context(args.context)? else {
+    let Words { context: place, project, targets, stages } = words::tell(&args)?;
+    let base = place.clone().unwrap_or_else(|| ".".into());
+    args.words = place.into_iter().collect();
+    args.targets.extend(stages);
+    match targets.as_slice() {
+        [] => {}
+        [name] => {
+            let target = project.resolved(name, session.environment)?;
+            args = selected::arguments(&args, &target, &base);
+            args.targets.extend(target.stage);
+        }
+        _ => {
+            return Err(UsageError::Unsupported {
+                what: "checking several targets at once".into(),
+                advice: format!("check one of {}", targets.join(", ")),
+            });
+        }
+    }
+    let Context::Directory(context) = context(args.words.into_iter().next().unwrap_or_else(|| ".".into()))? else {
         return Err(UsageError::Unsupported {
             what: "checking a context that is no directory".into(),
             advice: "clone or unpack it, and give the directory".into(),
@@ -182,11 +278,15 @@ fn mode(args: &Args, session: &Session<'_>) -> Result<Mode, UsageError> {
 }
 
 /// Standard output takes one thing, and no archive goes to a person.
-fn check_stdout(outputs: &[Output], mode: Mode, session: &Session<'_>) -> Result<(), UsageError> {
+fn check_stdout<'o>(
+    outputs: impl Iterator<Item = &'o Output>,
+    mode: Mode,
+    session: &Session<'_>,
+) -> Result<(), UsageError> {
     const REASON: &str = "both write to standard output";
     const OUTPUT: &str = "an output to standard output";
     let conflict = |second: &str| UsageError::Conflict { first: OUTPUT.into(), second: second.into(), reason: REASON };
-    match outputs.iter().filter(|output| output.is_stdout()).count() {
+    match outputs.filter(|output| output.is_stdout()).count() {
         0 => Ok(()),
         1 if mode == Mode::Json => Err(conflict("--progress json")),
         1 if session.out.is_terminal() => Err(UsageError::Terminal {
@@ -421,13 +521,64 @@ mod tests {
             &["-o", "-", "--progress", "json"],
             &["-o", "-", "-o", "type=oci"],
             &["--lables", "x"],
-            &["a", "b"],
+            &["./a", "./b"],
         ];
         let mut shown = String::new();
         for args in all {
             let typed = args.join(" ");
             let text = kiln_with(&[HOME], std::iter::once(&"build").chain(*args).copied());
             shown.push_str(&format!("$ kiln build {typed}\n{text}\n"));
+        }
+        insta::assert_snapshot!(shown);
+    }
+
+    const PROJECT: &str = r#"(
+  defaults: (args: {"V": "1"}),
+  default: ["all"],
+  targets: {
+    "web": (stage: "web", tags: ["web:1"], outputs: ["type=local,dest=out"], labels: {"a": "b"}, contexts: {"lib": "lib"}),
+    "api": (stage: "api", platforms: ["linux/amd64", "linux/arm64"], contexts: {"lib": "lib"}),
+    "docs": (context: "docs", file: "docs/Dockerfile", args: {"V": "2"}, secrets: {"s": env("TOKEN")}),
+    "bad": (outputs: ["type=oci,dest=x,compression=lz4"]),
+    "lost": (secrets: {"s": env("NOT_SET")}),
+  },
+  groups: {"all": ["web", "api", "docs"]},
+)
+"#;
+
+    /// The requests that a build of words and flags in a project comes to.
+    fn project_requests(args: &[&str]) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("kiln.ron"), PROJECT).unwrap();
+        let fake = Fake::default();
+        let path = dir.path().to_str().unwrap();
+        let all = [&["build", "--iidfile", "/dev/null", path], args].concat();
+        let text = output_in(&fake, &[HOME, ("TOKEN", "t")], all);
+        let requests = fake.all_requested.borrow();
+        let shown = requests.iter().map(|request| {
+            let Request { context, contexts, dockerfile, targets, build_args, tags, outputs, platforms, .. } = request;
+            format!("{context:?}\n  contexts {contexts:?}\n  file {dockerfile:?}\n  args {build_args:?}\n  tags {tags:?} outputs {outputs:?} platforms {platforms:?}\n  targets {targets:#?}\n")
+        });
+        let shown = shown.collect::<String>();
+        if shown.is_empty() { text.replace(path, "DIR") } else { shown.replace(path, "DIR") }
+    }
+
+    #[test]
+    fn targets_with_the_same_file_context_and_arguments_are_one_graph() {
+        insta::assert_snapshot!(project_requests(&[]));
+    }
+
+    #[test]
+    fn flags_go_before_the_project_file() {
+        let flags = ["web", "api", "--build-arg", "V=3", "--platform", "linux/arm64", "-o", "x", "--label", "a=c"];
+        insta::assert_snapshot!(project_requests(&flags));
+    }
+
+    #[test]
+    fn targets_that_cannot_be_built_so_are_told_with_their_place() {
+        let mut shown = String::new();
+        for args in [&["wbe"][..], &["web", "--target", "x"], &["web", "docs", "-t", "x"], &["bad"], &["lost"]] {
+            shown.push_str(&format!("$ kiln build {}\n{}\n", args.join(" "), project_requests(args)));
         }
         insta::assert_snapshot!(shown);
     }
