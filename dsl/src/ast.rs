@@ -23,6 +23,32 @@ pub struct Document {
     pub keys: Vec<KeyBinding>,
     /// Where alternatives begin and end, in the order of the file.
     pub marks: Vec<Mark>,
+    /// What can be built beside single stages.
+    pub targets: Vec<TargetDecl>,
+    /// The stages that must succeed and are no image, as written; branches too.
+    pub checks: Vec<Word>,
+}
+
+/// `TARGET name = stage + …`, of the extended language.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TargetDecl {
+    /// The name, which is none of a stage.
+    pub name: Word,
+    /// Stages, branches and other targets.
+    pub members: Vec<Word>,
+    /// The comment lines above it.
+    pub comments: Vec<Word>,
+    /// The whole instruction.
+    pub span: Span,
+}
+
+/// `EXPORT path AS "directory"`, of the extended language.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Export {
+    /// A file or directory of the stage as it is here.
+    pub path: Word,
+    /// A directory of the project.
+    pub directory: Word,
 }
 
 /// `KEY name = expr`, of the extended language.
@@ -143,6 +169,8 @@ pub enum Command {
     OnBuild(OnBuild),
     /// `MAINTAINER NAME`
     Maintainer(Word),
+    /// `EXPORT PATH AS "DIRECTORY"`, of the extended language
+    Export(Export),
 }
 
 /// `FROM`

@@ -305,6 +305,8 @@ impl<'a> Lexer<'a> {
             text: head.unwrap_or(body).to_owned(),
             map: SourceMap::verbatim(start + offset),
             span: Span::new(start, start + text.trim_end().len()),
+            comments: self.comments.clone(),
+            lines: (self.line, self.line),
             body: None,
         });
     }

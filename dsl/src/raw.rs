@@ -82,8 +82,9 @@ pub(crate) fn read_part(source: &str, part: Part, dialect: Dialect) -> Nodes {
             && let Some(keyword) = begins_extension(&line.text)
         {
             let body = (keyword == extended::Keyword::Def).then(|| definition(&mut lexer, &line));
-            let Logical { text, map, span, .. } = line;
-            above.push(extended::Line { text: text.into_owned(), map, span, body });
+            let Logical { text, map, span, comments, first_line, last_line, .. } = line;
+            let lines = (first_line, last_line);
+            above.push(extended::Line { text: text.into_owned(), map, span, comments, lines, body });
             continue;
         }
         let escape = lexer.directives.escape;
@@ -161,7 +162,8 @@ fn definition(lexer: &mut Lexer<'_>, def: &Logical<'_>) -> extended::Body {
         let span = line.span;
         if is_bare {
             let text = line.text.clone().into_owned();
-            inner.push(extended::Line { text, map: line.map.clone(), span, body: None });
+            let map = line.map.clone();
+            inner.push(extended::Line { text, map, span, comments: Vec::new(), lines: (0, 0), body: None });
         }
         for one in inner {
             match begins_extension(&one.text) {
@@ -282,7 +284,7 @@ impl LineReader<'_> {
             let length = extended::flag_length(&self.text[at..]).filter(|_| self.dialect == Dialect::Kiln)?;
             let text = self.text[at..at + length].to_owned();
             let (map, span) = (self.map.behind(at), self.map.span(at, at + length));
-            extended.push(extended::Line { text, map, span, body: None });
+            extended.push(extended::Line { text, map, span, comments: Vec::new(), lines: (0, 0), body: None });
             Some(at + length)
         };
         let (flags, args) = split::flags(self.text, rest, self.escape, &mut take_extended);

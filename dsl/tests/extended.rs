@@ -154,7 +154,7 @@ fn an_unknown_instruction_behind_the_door_is_told() {
     Error UnknownExtension 'KYE': unknown instruction of the extended language: KYE [did you mean KEY?]
     Error UnknownExtension 'RUN': RUN is an instruction of every Dockerfile [write it without # kiln:, so that Docker reads it too]
     Error UnknownExtension '# kiln:': nothing stands behind # kiln: [write KEY name = …, or flags of the instruction below such as --key=…]
-    Error UnknownExtension 'PARTY': unknown instruction of the extended language: PARTY [there is KEY, IF, ELSE, END, INCLUDE, DEF, USE]
+    Error UnknownExtension 'PARTY': unknown instruction of the extended language: PARTY [there is KEY, IF, ELSE, END, INCLUDE, DEF, USE, TARGET, CHECK, EXPORT]
     Error UnknownInstruction 'KEY': unknown instruction: KEY [write # kiln: KEY …, or call the file *.kiln]
     ");
     insta::assert_snapshot!(
@@ -204,12 +204,33 @@ fn alternatives_pair_up_and_stand_in_kiln_files_only() {
     assert_eq!(places, [1, 2, 3, 4]);
 }
 
+#[test]
+fn targets_checks_and_exports_are_read_in_any_dockerfile() {
+    let text = "FROM a AS b\n# What all is.\n# kiln: TARGET all = b + c[*] + other\n# kiln: EXPORT /out AS \"dist\"\nRUN x\n# kiln: CHECK b c[1]\n";
+    let document = sound(text, Dialect::Dockerfile);
+    let members: Vec<&str> = document.targets[0].members.iter().map(|word| word.value.as_str()).collect();
+    assert_eq!((document.targets[0].name.value.as_str(), members), ("all", vec!["b", "c[*]", "other"]));
+    assert_eq!(document.targets[0].comments[0].value, "What all is.");
+    assert_eq!(document.checks.iter().map(|word| word.value.as_str()).collect::<Vec<_>>(), ["b", "c[1]"]);
+    let originals: Vec<&str> = document.instructions.iter().map(|one| one.original.as_str()).collect();
+    assert_eq!(originals, ["FROM a AS b", "EXPORT /out AS \"dist\"", "RUN x"]);
+    assert_eq!(document.instructions[1].first_line, 4);
+    let kiln = sound(&text.replace("# kiln: ", ""), Dialect::Kiln);
+    assert_eq!(kiln.instructions.len(), 3);
+    assert_eq!(kiln.targets[0].comments[0].value, "What all is.");
+    insta::assert_snapshot!(told_as(
+        "EXPORT /a AS b\nTARGET\nTARGET x\nTARGET x = \nTARGET x = a b\nTARGET x[1] = a\nTARGET x = a\nTARGET X = b\nCHECK\nCHECK a + b\n\
+         FROM a\nEXPORT\nEXPORT /a\nEXPORT /a AS\nEXPORT /a AS b c\nIF A\nTARGET y = a\nCHECK a\nEND\n",
+        Dialect::Kiln
+    ));
+}
+
 proptest! {
     #[test]
     fn no_file_makes_the_reader_panic(
         lines in proptest::collection::vec(
             proptest::sample::select(vec![
-                "IF A", "ELSE IF A == \"é", "ELSE", "END", "# kiln: KEY a = never", "# kiln: KEY b = a + env(A) \\", "#  + c", "# kiln:", "# kiln: --key=a", "#kiln: --key=b \\",
+                "TARGET a = b + c", "TARGET é =", "CHECK a", "CHECK", "EXPORT a AS \"é", "EXPORT /a AS b", "IF A", "ELSE IF A == \"é", "ELSE", "END", "# kiln: KEY a = never", "# kiln: KEY b = a + env(A) \\", "#  + c", "# kiln:", "# kiln: --key=a", "#kiln: --key=b \\",
                 "FROM x", "RUN --key=a y", "RUN --key=", "RUN <<E", "E", "KEY c = (", "COPY a b", "ONBUILD RUN --key=a z", "# kiln: é\\", "",
                 "RUN a \\", "\\", "#", "# kiln: --key=files(\"a", "HEALTHCHECK --key=a NONE", "--key=a", "ENV a",
             ]),

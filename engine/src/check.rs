@@ -39,14 +39,17 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
             Err(problems) => parsed.diagnostics.extend(problems),
         }
     }
-    known_target(request.target.as_deref(), &parsed, &file.name)?;
+    let is_declared = |name: &&str| parsed.document.targets.iter().any(|one| one.name.value.eq_ignore_ascii_case(name));
+    // What a TARGET is made of may be any stage: all are checked.
+    let target = request.target.as_deref().filter(|name| !is_declared(name));
+    known_target(target, &parsed, &file.name)?;
     let store = request.store.as_deref().and_then(open);
     let base = |name: &str, platform: &Platform| store.as_ref().and_then(|store| stored(store, name, platform));
     let report = check::check(
         &parsed,
         &Options {
             build_args: &request.build_args,
-            target: request.target.as_deref(),
+            target,
             all_stages: true,
             platform: &platform,
             build_platform: &host,

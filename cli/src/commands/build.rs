@@ -337,6 +337,9 @@ fn ids(outcome: &Outcome) -> Option<String> {
     if let Some(built) = outcome.only() {
         return built.image_id.map(|id| id.to_string());
     }
+    if outcome.results.is_empty() {
+        return None;
+    }
     let line = |built: &Built| Some(format!("{}  {}", built.image_id?, built.name));
     let lines: Vec<String> = outcome.results.iter().map(line).collect::<Option<_>>()?;
     Some(lines.join("\n"))

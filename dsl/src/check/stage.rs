@@ -158,6 +158,11 @@ impl Walk<'_> {
             Command::Shell(_) => state.has_shell = true,
             Command::OnBuild(trigger) => state.triggers.push(trigger.instruction.as_ref().clone()),
             Command::From(_) | Command::Healthcheck(_) | Command::Maintainer(_) => {}
+            Command::Export(export) => {
+                for word in [&export.path, &export.directory] {
+                    self.word(word, at, fired, state, out);
+                }
+            }
         }
         out.errors.len() == errors
     }

@@ -141,6 +141,7 @@ fn stage_names(document: &Document, out: &mut Out) {
 fn majority(document: &Document, out: &mut Out) {
     let first = document.instructions.iter().position(|one| matches!(one.command, Command::From(_)));
     let instructions = first.map_or(&[][..], |first| &document.instructions[first..]);
+    let instructions: Vec<_> = instructions.iter().filter(|one| !matches!(one.command, Command::Export(_))).collect();
     let count = |change: fn(&str) -> String| {
         instructions.iter().filter(|one| change(&one.keyword.value) == one.keyword.value).count()
     };

@@ -326,6 +326,7 @@ fn refuse(body: &Body, parameters: &[Parameter], env: &mut Vec<String>, out: &mu
             Some(Keyword::Key) => "write KEY above the DEF, or the expression itself behind --key=",
             Some(Keyword::Def) => "write the one above the other; a DEF may USE those above it",
             Some(Keyword::Include) => "write INCLUDE above the DEF",
+            Some(Keyword::Target | Keyword::Check) => "write it outside, where there is one of it",
             _ => continue,
         };
         out.push(error(line.span, format!("a DEF holds no {}", word.to_ascii_uppercase())).with_help(help));

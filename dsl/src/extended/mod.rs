@@ -11,11 +11,13 @@ pub(crate) mod definition;
 mod flags;
 pub(crate) mod include;
 mod key;
+pub(crate) mod target;
 mod version;
 
 pub(crate) use flags::{Flags, length as flag_length};
 pub(crate) use key::read as key_instruction;
 
+use crate::ast::Word;
 use crate::diagnostic::Diagnostic;
 use crate::keyword::Keyword as Plain;
 use crate::lexer::SourceMap;
@@ -62,9 +64,15 @@ pub enum Keyword {
     Def,
     /// `USE name(value, …)`
     Use,
+    /// `TARGET name = stage + …`
+    Target,
+    /// `CHECK stage …`
+    Check,
+    /// `EXPORT path AS "directory"`
+    Export,
 }
 
-const ALL: [(Keyword, &str); 7] = [
+const ALL: [(Keyword, &str); 10] = [
     (Keyword::Key, "KEY"),
     (Keyword::If, "IF"),
     (Keyword::Else, "ELSE"),
@@ -72,6 +80,9 @@ const ALL: [(Keyword, &str); 7] = [
     (Keyword::Include, "INCLUDE"),
     (Keyword::Def, "DEF"),
     (Keyword::Use, "USE"),
+    (Keyword::Target, "TARGET"),
+    (Keyword::Check, "CHECK"),
+    (Keyword::Export, "EXPORT"),
 ];
 
 impl Keyword {
@@ -83,7 +94,7 @@ impl Keyword {
     /// Whether Docker, which does not see it, would build something else: then it stands in `*.kiln` files only.
     pub fn changes_the_image(self) -> bool {
         match self {
-            Keyword::Key => false,
+            Keyword::Key | Keyword::Target | Keyword::Check | Keyword::Export => false,
             Keyword::If | Keyword::Else | Keyword::End | Keyword::Include | Keyword::Def | Keyword::Use => true,
         }
     }
@@ -112,6 +123,10 @@ pub(crate) struct Line {
     pub map: SourceMap,
     /// The whole of it, `# kiln:` included.
     pub span: Span,
+    /// The comments above it.
+    pub comments: Vec<Word>,
+    /// The lines that it stands on in its file, from 1.
+    pub lines: (u32, u32),
     /// What stands between a DEF and its END.
     pub body: Option<Body>,
 }

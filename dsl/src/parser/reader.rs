@@ -4,17 +4,17 @@
 //! Knows nothing of what single instructions and lines say.
 
 use super::{Parsed, check_directive, instruction, suggestion, takes_key};
-use crate::ast::{Directives, Document, Instruction, KeyBinding, KeyFlag};
+use crate::ast::{Command, Directives, Document, Export, Instruction, KeyBinding, KeyFlag, TargetDecl, Word};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::extended::branch::{self, Mark};
 use crate::extended::definition::{Call, Definition};
 use crate::extended::include::{self, Loader};
-use crate::extended::{self, Dialect, Keyword as Extension, Line};
+use crate::extended::{self, Dialect, Keyword as Extension, Line, target};
 use crate::key::set::Names;
 use crate::keyword::Keyword;
 use crate::raw::{self, Node, Part};
 use crate::source::{Origin, Sources};
-use crate::span::Span;
+use crate::span::{Span, Spanned};
 use crate::suggest;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub(super) fn read(name: &str, text: &str, dialect: Dialect, load: &mut Loader<'
         definitions: Vec::new(),
         keys: Vec::new(),
         marks: Vec::new(),
+        targets: Vec::new(),
+        checks: Vec::new(),
         instructions: Vec::new(),
         in_stage: false,
         unsure: false,
@@ -59,8 +61,8 @@ pub(super) fn read(name: &str, text: &str, dialect: Dialect, load: &mut Loader<'
         reader.error("EmptyFile", span, message, "a Dockerfile needs at least one FROM");
     }
     reader.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-    let Reader { instructions, keys, marks, diagnostics, sources, .. } = reader;
-    Parsed { document: Document { directives, instructions, keys, marks }, diagnostics, sources }
+    let Reader { instructions, keys, marks, targets, checks, diagnostics, sources, .. } = reader;
+    Parsed { document: Document { directives, instructions, keys, marks, targets, checks }, diagnostics, sources }
 }
 
 /// A text that is being read.
@@ -86,6 +88,8 @@ struct Reader<'l, 'f> {
     definitions: Vec<(Definition, String)>,
     keys: Vec<KeyBinding>,
     marks: Vec<Mark>,
+    targets: Vec<TargetDecl>,
+    checks: Vec<Word>,
     instructions: Vec<Arc<Instruction>>,
     /// A faulty FROM opens a stage all the same: what follows it is not to blame.
     in_stage: bool,
@@ -214,12 +218,72 @@ impl Reader<'_, '_> {
                 Ok(path) => self.include(&path.value, path.span),
                 Err(error) => self.diagnostics.push(*error),
             },
+            Extension::Target | Extension::Check if self.is_in_choice() => {
+                let message = format!("{keyword} stands in no IF: it names what there is, whatever is taken");
+                self.error("InvalidTarget", line.span, message, "move it out of the IF");
+            }
+            Extension::Target => match target::target(line, start, line.comments.clone()) {
+                Ok(found) => self.target(found),
+                Err(error) => self.diagnostics.push(*error),
+            },
+            Extension::Check => match target::check(line, start) {
+                Ok(stages) => self.checks.extend(stages),
+                Err(error) => self.diagnostics.push(*error),
+            },
+            Extension::Export => match target::export(line, start) {
+                Ok(export) => self.export(line, export),
+                Err(error) => self.diagnostics.push(*error),
+            },
             Extension::Def => self.define(line, start),
             Extension::Use => match Call::read(line, start) {
                 Ok(call) => self.call(&call, line.span),
                 Err(error) => self.diagnostics.push(*error),
             },
         }
+    }
+
+    /// Whether an IF of the text that is being read is open.
+    fn is_in_choice(&self) -> bool {
+        let count = |is: fn(&branch::MarkKind) -> bool| {
+            self.open.last().map_or(0, |open| open.marks.iter().filter(|mark| is(&mark.kind)).count())
+        };
+        count(|kind| matches!(kind, branch::MarkKind::If(_))) > count(|kind| matches!(kind, branch::MarkKind::End))
+    }
+
+    fn target(&mut self, found: TargetDecl) {
+        let same = |other: &&TargetDecl| other.name.value.eq_ignore_ascii_case(&found.name.value);
+        match self.targets.iter().find(same) {
+            Some(first) => {
+                let message = format!("the target {} is there twice", found.name.value);
+                let error = Diagnostic::error("InvalidTarget", found.name.span, message);
+                let error = error.with_related(first.name.span, "first here").with_help("give it another name");
+                self.diagnostics.push(error);
+            }
+            None => self.targets.push(found),
+        }
+    }
+
+    /// An EXPORT stands among the instructions of its stage.
+    fn export(&mut self, line: &Line, export: Export) {
+        if !self.in_stage && !self.unsure {
+            let message = "no build stage in current context: EXPORT stands before the first FROM";
+            return self.error("NoBuildStage", line.span, message, "write it into the stage whose files it takes");
+        }
+        let keyword = Extension::Export.name();
+        self.instructions.push(Arc::new(Instruction {
+            span: line.span,
+            first_line: line.lines.0,
+            last_line: line.lines.1,
+            keyword: Spanned::new(keyword.to_owned(), line.span),
+            original: line.text.trim().to_owned(),
+            flags: Vec::new(),
+            value: vec![export.path.value.clone(), export.directory.value.clone()],
+            json: false,
+            heredocs: Vec::new(),
+            comments: Vec::new(),
+            key: None,
+            command: Command::Export(export),
+        }));
     }
 
     /// Whether a text of this length may still be read.
@@ -282,11 +346,7 @@ impl Reader<'_, '_> {
         };
         let Some(open) = self.open.last() else { return };
         let (escape, path) = (open.escape, open.path.clone());
-        let is_choice = |mark: &Mark| matches!(mark.kind, branch::MarkKind::If(_));
-        let ends = |mark: &Mark| matches!(mark.kind, branch::MarkKind::End);
-        if open.marks.iter().filter(|mark| is_choice(mark)).count()
-            > open.marks.iter().filter(|mark| ends(mark)).count()
-        {
+        if self.is_in_choice() {
             let message = "a DEF stands in no IF: it is known before anything is decided";
             return self.error(
                 "InvalidDefinition",

@@ -238,7 +238,7 @@ pub struct HostEntry {
 /// What a build that succeeded gives.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outcome {
-    /// What was built, in the order asked for; at least one.
+    /// What was built, in the order asked for; none where nothing but checks was asked for.
     pub results: Vec<Built>,
     /// How the steps ended.
     pub counts: Counts,

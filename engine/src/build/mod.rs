@@ -14,6 +14,7 @@ mod cache_mount;
 mod context;
 mod copy_step;
 mod declared;
+mod export;
 mod finish;
 mod forecast;
 mod gather;
@@ -267,6 +268,7 @@ fn run(
         let _ = store.flush();
         return Err(error);
     }
+    let exports = export::find(request, plan, steps)?;
     let results = finish::finish(request, store, (plan, groups), steps)?;
     let unstable = steps.book.unstable();
     if request.verify && !unstable.is_empty() {
@@ -274,6 +276,7 @@ fn run(
         return Err(BuildError::NotDeterministic { steps: unstable });
     }
     store.flush().map_err(|error| store_error(&request.store, error))?;
+    export::write(request, plan, steps, &exports)?;
     Ok(Outcome { results, counts: steps.book.counts(), duration: started.elapsed().as_secs_f64() })
 }
 

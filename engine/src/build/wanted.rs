@@ -6,8 +6,11 @@ use super::File;
 use crate::api::{BuildError, Output, Request, Target};
 use crate::plan::{self, Options, Unroll};
 use kiln_dsl::ast::{Command, Document};
+use kiln_dsl::diagnostic::Diagnostic;
+use kiln_dsl::extended::Dialect;
 use kiln_dsl::parser::Parsed;
 use kiln_dsl::platform::Platform;
+use std::path::Path;
 
 /// The build argument that makes one platform look like several.
 const MULTI_PLATFORM: &str = "BUILDKIT_MULTI_PLATFORM";
@@ -24,6 +27,8 @@ pub(crate) struct Sheet {
     pub options: Options,
     /// The stages that the target means.
     pub stages: Vec<Option<String>>,
+    /// The names of the stages that are no image, in lower case.
+    pub checks: Vec<String>,
 }
 
 impl Sheet {
@@ -52,18 +57,18 @@ fn names(document: &Document) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The stages that a target means: itself, or with `[*]` all branches of a matrix.
-fn stages(document: &Document, target: Option<&str>) -> Vec<Option<String>> {
-    let Some(stem) = target.and_then(|target| target.strip_suffix("[*]")) else {
-        return vec![target.map(str::to_owned)];
-    };
-    let begin = format!("{}[", stem.to_lowercase());
-    let branches: Vec<Option<String>> = names(document)
-        .filter(|name| name.to_lowercase().starts_with(&begin))
-        .map(|name| Some(name.to_owned()))
-        .collect();
-    // Without branches it is a stage that is not there, and told as such.
-    if branches.is_empty() { vec![target.map(str::to_owned)] } else { branches }
+/// That a Dockerfile's last stage, which Docker builds, is no check: behind `# kiln:` nothing changes the image.
+fn refuse_last(document: &Document, checks: &[String], file: &File) -> Result<(), BuildError> {
+    let last = names(document).last().map(str::to_lowercase).filter(|name| checks.contains(name));
+    let word = document.checks.iter().find(|word| Some(word.value.to_lowercase()) == last);
+    match word {
+        Some(word) if Dialect::of_file(Path::new(&file.name)) == Dialect::Dockerfile => {
+            let message = format!("{} is the last stage, which Docker builds as the image", word.value);
+            let error = Diagnostic::error("NeedsKilnFile", word.span, message);
+            Err(file.findings(vec![error.with_help("move the stage above another one, or call the file *.kiln")]))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One thing that is built: a stage for one or several platforms.
@@ -156,8 +161,10 @@ pub(crate) fn sheets(request: &Request, base: &Options, parsed: Parsed, file: &F
                 }
                 Err(problems) => return Err(file.findings([parsed.diagnostics, problems].concat())),
             };
-            let stages = stages(&document, target.stage.as_deref());
-            sheets.push(Sheet { target: index, parsed, document, options, stages });
+            let goals = plan::goals(&document, target.stage.as_deref());
+            let plan::Goals { stages, checks } = goals.map_err(|problem| file.findings(vec![problem]))?;
+            refuse_last(&document, &checks, file)?;
+            sheets.push(Sheet { target: index, parsed, document, options, stages, checks });
         }
     }
     Ok(sheets)
@@ -172,7 +179,9 @@ pub(crate) fn groups(request: &Request, sheets: &[Sheet], plan: &plan::Plan) -> 
         for stage in &sheet.stages {
             let built = &plan.results[result];
             let found = groups.iter_mut().find(|(group, label)| group.target == sheet.target && *label == built.stage);
+            let is_check = sheet.checks.contains(&built.stage);
             match found {
+                _ if is_check => {}
                 Some((group, _)) => group.members.push(result),
                 None => {
                     let given = targets[sheet.target].name.clone().filter(|_| sheet.stages.len() == 1);
@@ -192,6 +201,9 @@ pub(crate) fn groups(request: &Request, sheets: &[Sheet], plan: &plan::Plan) -> 
 fn check(request: &Request, targets: &[Target], groups: &[Group]) -> Result<(), BuildError> {
     let names = || groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>().join(", ");
     let conflict = |what: String, advice: &str| Err(BuildError::Conflict { what, advice: advice.to_owned() });
+    if let (Some(tag), []) = (request.tags.first(), groups) {
+        return conflict(format!("the name {tag} is for an image, and only checks are built"), "build an image too");
+    }
     if let (Some(tag), true) = (request.tags.first(), groups.len() > 1) {
         let what = format!("the name {tag} is for one image, and {} are built: {}", groups.len(), names());
         return conflict(what, "say which: -t STAGE=NAME, or give each target its tags in kiln.ron");

@@ -8,7 +8,7 @@ use super::scope::set_in_config;
 use super::sources::{RemoteFlags, Sources};
 use super::stages::{self, StageText};
 use super::state::StageState;
-use super::step::{Base, CopyStep, Origin, RunMount, RunStep, Step, StepKind, WorkdirStep};
+use super::step::{Base, CopyStep, Export, Origin, RunMount, RunStep, Step, StepKind, WorkdirStep};
 use crate::copy::select::Matching;
 use crate::graph::NodeId;
 use crate::image::config::Healthcheck as HealthcheckConfig;
@@ -219,6 +219,7 @@ impl Planner<'_> {
                 state.config.config.on_build.push(trigger.text.clone());
                 one_line(&instruction.original)
             }
+            Command::Export(export) => self.export(export, instruction, state),
             Command::Maintainer(name) => {
                 state.config.author = name.value.clone();
                 let text = history::maintainer(&name.value);
@@ -250,6 +251,23 @@ impl Planner<'_> {
         }
         let text = history::arg(&texts);
         state.commit(text.clone(), None);
+        text
+    }
+
+    fn export(&mut self, export: &ast::Export, instruction: &Instruction, state: &StageState) -> String {
+        let path = join(state.workdir(), &self.word(&export.path, state), false);
+        let written = self.word(&export.directory, state);
+        let parts: Vec<&str> = written.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        if written.starts_with('/') || parts.contains(&"..") {
+            let message = format!("EXPORT writes into the project only, and {written:?} leads out of it");
+            let finding = Diagnostic::error("InvalidExport", export.directory.span, message);
+            self.problems.push(finding.with_help("name a directory below the context: AS \"dist\""));
+        }
+        let text = format!("EXPORT {path} AS {written:?}");
+        let found = Export { node: state.node, path, directory: parts.join("/"), span: instruction.span };
+        if !self.exports.contains(&found) {
+            self.exports.push(found);
+        }
         text
     }
 

@@ -16,13 +16,16 @@ mod sources;
 mod stages;
 mod state;
 pub mod step;
+mod targets;
 
 pub use branches::{Unroll, choose};
 pub use contexts::{ContextBase, context_key};
 pub use step::{
-    Base, ContextId, CopyStep, MergeStep, Origin, Plan, RunMount, RunStep, Shown, SourceStep, Step, StepKind, Target,
-    WorkdirStep,
+    Base, ContextId, CopyStep, Export, MergeStep, Origin, Plan, RunMount, RunStep, Shown, SourceStep, Step, StepKind,
+    Target, WorkdirStep,
 };
+
+pub use targets::{Goals, goals};
 
 use crate::digest::ImageKey;
 use crate::graph::NodeId;
@@ -188,7 +191,7 @@ pub fn plan(wanted: &[Wanted<'_>], images: &Images) -> Result<Planned, PlanError
         return Err(PlanError::Findings(problems));
     }
     let Interned { graph, shown, .. } = shared.interned;
-    Ok(Planned::Plan(Box::new(Plan { graph, shown, results, is_multi }), problems))
+    Ok(Planned::Plan(Box::new(Plan { graph, shown, results, exports: shared.exports, is_multi }), problems))
 }
 
 /// A file as one platform sees it.
@@ -234,6 +237,8 @@ struct Shared {
     pulled: HashMap<(String, Platform), NodeId>,
     /// The node of each source from elsewhere that a context is.
     fetched: Vec<(ContextBase, NodeId)>,
+    /// What leaves the build as files.
+    exports: Vec<Export>,
     /// Whether instructions are told with their platforms.
     is_multi: bool,
 }

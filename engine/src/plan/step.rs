@@ -22,6 +22,8 @@ pub struct Plan {
     pub shown: Vec<Shown>,
     /// What is wanted, in the order asked for: the targets of each [`Wanted`](super::Wanted) in their order.
     pub results: Vec<Target>,
+    /// What leaves the build as files, in the order of the instructions.
+    pub exports: Vec<Export>,
     /// Whether it is for several platforms, or was asked to look so.
     pub is_multi: bool,
 }
@@ -92,6 +94,19 @@ pub struct Target {
     pub base: Option<Base>,
     /// The stage's platform.
     pub platform: Platform,
+}
+
+/// EXPORT: files of a stage that are written into the project.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Export {
+    /// The step whose snapshot they are in; `None` is an empty one.
+    pub node: Option<NodeId>,
+    /// Absolute path in it.
+    pub path: String,
+    /// The directory of the project, clean and relative; empty is the project itself.
+    pub directory: String,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// Where a chain of steps begins.

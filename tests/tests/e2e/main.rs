@@ -8,6 +8,7 @@ mod docs;
 mod errors;
 mod examples;
 mod explains;
+mod exports;
 mod keys;
 mod kills;
 mod manage;
