@@ -318,7 +318,7 @@ impl BuildError {
             BuildError::UnknownTarget { stages, .. } => Some(format!("the stages are {}", stages.join(", "))),
             BuildError::Missed { .. } => Some("kiln explain says what changed".into()),
             BuildError::NotDeterministic { .. } => {
-                Some("kiln explain shows the paths; the earlier results stay the ones that are used".into())
+                Some("kiln explain shows the paths; the earlier results stay the ones that are used, but for those that a trace gave".into())
             }
             BuildError::StepFailed { exit: Exit::Code(126), .. } => {
                 Some("126 means that the file was found and cannot be executed: see its mode and its first line".into())

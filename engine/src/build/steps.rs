@@ -14,7 +14,7 @@ use super::traced::TracedHit;
 use super::why::{Reason, Root};
 use super::{File, Stops, boxed, copy_step, declared, keys, run_step};
 use crate::api::{BuildError, Cancel, Request};
-use crate::digest::StepId;
+use crate::digest::{KeyId, StepId};
 use crate::event::{Event, Sink, Stream};
 use crate::explain::diff::instruction_change;
 use crate::explain::secrecy::sets_secret;
@@ -52,8 +52,18 @@ pub(crate) struct Missed {
     ids: [StepId; 3],
     pub reason: Reason,
     pub input: Input,
-    /// The record whose result is to be compared with what a new execution makes.
-    verify: Option<Box<Record>>,
+    /// The result that is to be compared with what a new execution makes.
+    verify: Option<Box<Verified>>,
+}
+
+/// A hit that is tried again.
+struct Verified {
+    hit: Hit,
+    record: Record,
+    /// The execution whose trace allowed it.
+    traced: Option<KeyId>,
+    /// Whether that is not in the records yet.
+    is_new: bool,
 }
 
 /// What is noted of a step's result for the steps behind it.
@@ -351,21 +361,16 @@ impl<'a> Steps<'a> {
         {
             if let Some(layer) = self.store.layer(record.layer).map_err(failed)? {
                 self.store.db().mark_used(Used::Record(key.id())).map_err(failed)?;
-                if self.request.verify && matches!(input, Input::Run(_)) {
-                    let reason = Reason { words: "--verify".to_owned(), ..Reason::plain(Miss::Forced) };
-                    return Ok(Some(Missed {
-                        key,
-                        ids: self.step_ids(step),
-                        reason,
-                        input,
-                        verify: Some(Box::new(record)),
-                    }));
-                }
                 let hit = match self.is_cut_off(id, step) {
                     _ if declared::ignores_parent(step) => Hit::Declared,
                     true => Hit::EarlyCutoff,
                     false => Hit::Local,
                 };
+                if self.request.verify && matches!(input, Input::Run(_)) {
+                    let traced = self.store.db().derived_from(key.id()).map_err(failed)?;
+                    let verified = Verified { hit, record, traced, is_new: false };
+                    return Ok(Some(self.tried_again(step, key, input, verified)));
+                }
                 if self.request.strict
                     && let (StepKind::Run(run), Input::Run(prepared)) = (&step.kind, &input)
                 {
@@ -382,10 +387,14 @@ impl<'a> Steps<'a> {
         if !self.no_cache(step) && matches!(input, Input::Run(_)) {
             let below = self.parent_done(step);
             let found = self.look_up_traced(step, &below.snapshot, &key).map_err(failed)?;
-            if let Some(TracedHit { record, layer }) = found {
-                for id in ids {
-                    self.store.db().put_record(id, key.id(), &record).map_err(failed)?;
+            if let Some(found) = found {
+                if self.request.verify {
+                    let TracedHit { from, record, .. } = found;
+                    let verified = Verified { hit: Hit::Traced, record, traced: Some(from), is_new: true };
+                    return Ok(Some(self.tried_again(step, key, input, verified)));
                 }
+                self.keep_traced(&key, ids, &found).map_err(failed)?;
+                let TracedHit { record, layer, .. } = found;
                 let ending = self.hit(step, Hit::Traced, key, &record);
                 self.succeed(id, step, below.with(layer, record.created_nanos), ending);
                 return Ok(None);
@@ -393,6 +402,12 @@ impl<'a> Steps<'a> {
         }
         let reason = self.reason(step, &key, &ids, gone, &input).map_err(failed)?;
         Ok(Some(Missed { key, ids, reason, input, verify: None }))
+    }
+
+    /// A hit as a step that runs, to see whether it makes the same.
+    fn tried_again(&self, step: &Step, key: Key, input: Input, verified: Verified) -> Missed {
+        let reason = Reason { words: "--verify".to_owned(), ..Reason::plain(Miss::Forced) };
+        Missed { key, ids: self.step_ids(step), reason, input, verify: Some(Box::new(verified)) }
     }
 
     /// Why a miss of this step fails the build, where it does. What has to be fetched first is no miss.
@@ -503,13 +518,25 @@ impl<'a> Steps<'a> {
         &self,
         id: NodeId,
         step: &Step,
-        missed: Missed,
-        made: Made,
+        mut missed: Missed,
+        mut made: Made,
         started: Instant,
     ) -> Result<(), BuildError> {
         let failed = |error| super::store_error(&self.request.store, error);
-        if let Some(record) = missed.verify {
-            return self.compare_again(id, step, missed.key, &record, &made.tree, started);
+        if let Some(verified) = missed.verify.take() {
+            match verified.traced.filter(|_| made.tree.id() != verified.record.layer) {
+                None => return self.compare_again(id, step, (missed.key, missed.ids), &verified, &made.tree, started),
+                // What it made on other layers is not what belongs on these, so what it makes now counts.
+                Some(from) => {
+                    self.put_away(step, from).map_err(failed)?;
+                    missed.reason.words = "what it was seen to depend on is not all".to_owned();
+                    missed.reason.same_key = Some(verified.record.layer);
+                    if let Some(trace) = &mut made.trace {
+                        let reason = "another execution was skipped by what was seen, and made something else";
+                        trace.incomplete.get_or_insert_with(|| reason.to_owned());
+                    }
+                }
+            }
         }
         let layer = self.store.commit_layer(&made.tree, made.staged, &made.below).map_err(failed)?;
         let Missed { key, ids: [by_text, by_place, anywhere], mut reason, .. } = missed;
@@ -557,8 +584,8 @@ impl<'a> Steps<'a> {
         &self,
         id: NodeId,
         step: &Step,
-        key: Key,
-        record: &Record,
+        (key, ids): (Key, [StepId; 3]),
+        Verified { hit, record, traced, is_new }: &Verified,
         made: &Tree,
         started: Instant,
     ) -> Result<(), BuildError> {
@@ -568,12 +595,20 @@ impl<'a> Steps<'a> {
             detail: "it is no longer there".to_owned(),
         };
         let layer = self.store.layer(record.layer).map_err(failed)?.ok_or_else(|| failed(lost()))?;
-        let mut ending = self.hit(step, Hit::Local, key, record);
+        if let Some(from) = traced.filter(|_| *is_new) {
+            let found = TracedHit { from, record: record.clone(), layer: Arc::clone(&layer) };
+            self.keep_traced(&key, ids, &found).map_err(failed)?;
+        }
+        let mut ending = self.hit(step, *hit, key, record);
         ending.duration = started.elapsed().as_secs_f64();
         ending.why.same_output = made.id() == record.layer;
         ending.reason = format!("{}, verified", ending.reason);
         if !ending.why.same_output {
-            ending.reason = format!("{}, not deterministic", Hit::Local.word());
+            ending.reason = match hit {
+                // It may be as deterministic as can be: its key leaves something out, then.
+                Hit::Declared => format!("{}, makes something else than its key says", hit.word()),
+                _ => format!("{}, not deterministic", hit.word()),
+            };
             ending.why.unstable = true;
             ending.why.output = self.store.tree(record.layer).map_err(failed)?.map(|old| files::diff(&old, made));
         }

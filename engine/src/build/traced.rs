@@ -8,7 +8,7 @@
 use super::declared;
 use super::steps::Steps;
 use crate::api::TraceMode;
-use crate::digest::StepId;
+use crate::digest::{KeyId, StepId};
 use crate::event::Event;
 use crate::key::declared::Parent;
 use crate::key::{self, Component, Key};
@@ -97,13 +97,14 @@ impl Listing for Listed {
 
 /// An earlier execution whose result is the right one here.
 pub(super) struct TracedHit {
+    /// The execution.
+    pub from: KeyId,
     pub record: Record,
     pub layer: Arc<Layer>,
 }
 
 impl Steps<'_> {
-    /// Looks for an earlier execution whose every dependency is the same here, and makes its record also
-    /// that of `key`.
+    /// Looks for an earlier execution whose every dependency is the same here.
     pub(super) fn look_up_traced(
         &self,
         step: &Step,
@@ -129,8 +130,7 @@ impl Steps<'_> {
             let Some(layer) = self.store.layer(record.layer)? else { continue };
             self.store.db().mark_used(Used::Record(candidate))?;
             record.components = key.components().to_vec();
-            self.store.db().put_derived(key.id(), candidate)?;
-            return Ok(Some(TracedHit { record, layer }));
+            return Ok(Some(TracedHit { from: candidate, record, layer }));
         }
         Ok(None)
     }
@@ -217,6 +217,24 @@ impl Steps<'_> {
         }
         trace.spaces.push(space);
         Ok(trace)
+    }
+
+    /// Makes the record of an earlier execution, whose trace held, also that of `key`.
+    pub(super) fn keep_traced(&self, key: &Key, ids: [StepId; 3], found: &TracedHit) -> Result<(), StoreError> {
+        self.store.db().put_derived(key.id(), found.from)?;
+        ids.into_iter().try_for_each(|id| self.store.db().put_record(id, key.id(), &found.record))
+    }
+
+    /// Puts away the path set of an execution that let this step be skipped although it makes something else now.
+    pub(super) fn put_away(&self, step: &Step, from: KeyId) -> Result<(), StoreError> {
+        self.store.db().quarantine(from)?;
+        let name = &self.plan.shown[step.shown].name;
+        let message = format!(
+            "{name} was skipped because all that it was seen to depend on is the same, and yet it makes something else: \
+             what was seen is no longer used"
+        );
+        self.sink.emit(Event::Warning { message });
+        Ok(())
     }
 
     /// Remembers a trace for the executions that differ only in their parent.

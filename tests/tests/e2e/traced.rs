@@ -111,3 +111,35 @@ fn a_step_that_talked_to_others_is_skipped_only_where_that_is_asked_for() {
     project.write("src/index.js", "three\n");
     assert_eq!(ran(&build("--trace=all")), ["COPY"]);
 }
+
+#[test]
+fn what_was_seen_and_is_not_all_is_found_by_verify_and_put_away() {
+    // The time of a directory is no dependency, on purpose: so it makes a lie.
+    let kiln = || Kiln::new().env("SOURCE_DATE_EPOCH", "1");
+    let (other, kiln) = (kiln(), kiln());
+    let project = Project::new(&[(".dockerignore", "Dockerfile\n"), ("w/d/x", "1\n")]);
+    project.write("Dockerfile", "FROM kiln/host\nCOPY w /w\nRUN stat -c %Y /w/d > /out\nRUN cat /out > /out2\n");
+    let touch = |time: &str| {
+        let touched = std::process::Command::new("touch").arg("-d").arg(time).arg(project.at("w/d")).status().unwrap();
+        assert!(touched.success());
+    };
+    touch("@1000000000");
+    assert_eq!(ran(&kiln.build([project.path()]).ok()), ["COPY", "RUN", "RUN"]);
+    let honest = kiln.build(["--verify".as_ref(), project.path().as_os_str()]);
+    assert_eq!(honest.ran.code, Some(0), "{}", honest.ran.stderr);
+    project.write("w/other", "2\n");
+    touch("@1100000000");
+    let narrowed = kiln.build([project.path()]).ok();
+    assert_eq!(ran(&narrowed), ["COPY"], "{:#?}", narrowed.verdicts());
+    let verified = kiln.build(["--verify".as_ref(), project.path().as_os_str()]);
+    assert_eq!(verified.ran.code, Some(4), "{:#?}", verified.verdicts());
+    let said = format!("{}{}", verified.ran.stdout, verified.ran.stderr);
+    assert!(said.contains("what was seen is no longer used"), "{said}");
+    let after = kiln.build([project.path()]).ok();
+    let clean = other.build([project.path()]).ok();
+    assert_eq!(after.image(), clean.image(), "what verify made is what counts");
+    project.write("w/other", "3\n");
+    touch("@1200000000");
+    let next = kiln.build([project.path()]).ok();
+    assert_eq!(ran(&next), ["COPY", "RUN", "RUN"], "{:#?}", next.verdicts());
+}
