@@ -35,12 +35,13 @@ pub enum Rule {
     UnusedCacheMount,
     UnusedArg,
     UnusedStage,
+    NeedlessKeyPart,
 }
 
 use Rule::*;
 
 /// Name, the last part of the page's address (empty: no page), and what it says in general.
-const TABLE: [(Rule, &str, &str, &str); 26] = [
+const TABLE: [(Rule, &str, &str, &str); 27] = [
     (StageNameCasing, "StageNameCasing", "stage-name-casing", "Stage names should be lowercase"),
     (FromAsCasing, "FromAsCasing", "from-as-casing", "The 'as' keyword should match the case of the 'from' keyword"),
     (
@@ -156,6 +157,7 @@ const TABLE: [(Rule, &str, &str, &str); 26] = [
     (UnusedCacheMount, "UnusedCacheMount", "", "A cache mount should be used by the command that it is mounted for"),
     (UnusedArg, "UnusedArg", "", "A declared argument should be used"),
     (UnusedStage, "UnusedStage", "", "A stage should be part of the image, or be used by a stage that is"),
+    (NeedlessKeyPart, "NeedlessKeyPart", "", "What a stated key names should decide something"),
 ];
 
 impl Rule {

@@ -292,6 +292,27 @@ fn packages_are_installed_before_everything_is_copied() {
 }
 
 #[test]
+fn a_part_of_a_key_decides_something() {
+    insta::assert_snapshot!(breaks(
+        Rule::NeedlessKeyPart,
+        &[
+            "FROM a\n# kiln: --key=default + files(\"go.sum\")\nRUN true",
+            "FROM a\n# kiln: --key=parent + json(\"package.json\", \".dependencies\")\nRUN true",
+            "FROM a\n# kiln: --key=default + env(HOME)\nRUN true",
+            "FROM a\n# kiln: KEY deps = default + parent\n# kiln: --key=deps\nRUN true",
+            "FROM a\n# kiln: --key=files(\"go.sum\") + platform\nRUN true"
+        ]
+    ));
+    clean(&[
+        "FROM a\n# kiln: --key=default - parent + files(\"go.sum\")\nRUN true",
+        "FROM a\n# kiln: --key=default + files(\"context:go.sum\")\nRUN true",
+        "FROM a\n# kiln: --key=default + time(\"1d\")\nRUN true",
+        "FROM a\n# kiln: --key=traced + files(\"go.sum\")\nRUN true",
+        "FROM a\n# kiln: --key=default - env(HOME)\nRUN true",
+    ]);
+}
+
+#[test]
 fn a_cache_mount_is_used() {
     insta::assert_snapshot!(breaks(
         Rule::UnusedCacheMount,

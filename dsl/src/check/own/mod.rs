@@ -1,9 +1,11 @@
-//! What only kiln says: files copied too early, cache mounts, arguments and stages that nothing uses.
+//! What only kiln says: files copied too early, parts of keys that decide nothing, cache mounts, arguments and stages that
+//! nothing uses.
 //!
 //! These are advice: they read commands as text and guess what programs do, and each stays silent where it is not sure.
 
 mod cache;
 mod install;
+mod key;
 mod shell;
 mod unused;
 
@@ -16,6 +18,7 @@ pub(super) fn check(document: &Document, stages: &Stages<'_>, options: &Options<
     for stage in &stages.list {
         install::check(stage, out);
         cache::check(stage, out);
+        key::check(stage, out);
     }
     unused::arguments(document, stages, out);
     unused::stages(stages, options, out);
