@@ -7,6 +7,7 @@ use kiln_engine::api::{
     BuildError, Cancel, CheckReport, CheckRequest, Exit, FsckReport, HistoryRow, ImageDetail, ImageSummary,
     ImportRequest, ManageError, Outcome, PruneReport, PruneRequest, Removal, Request,
 };
+use kiln_engine::build::Outline;
 use kiln_engine::container::{RunRequest, Runner};
 use kiln_engine::event::{Sink, Stream};
 use kiln_engine::explain::report::{BuildReport, BuildRow, StepDetail};
@@ -37,6 +38,9 @@ pub trait Engine {
         sink: &dyn Sink,
         cancel: &Cancel,
     ) -> Result<BuildReport, BuildError>;
+
+    /// The stages and steps of what a build would build; reads the Dockerfile and what it includes alone.
+    fn outline(&self, request: &Request) -> Result<Outline, BuildError>;
 
     /// All builds that the store remembers, the newest first.
     fn builds(&self, store: &Path) -> Result<Vec<BuildRow>, ManageError>;
@@ -115,6 +119,10 @@ impl Engine for Local {
         cancel: &Cancel,
     ) -> Result<BuildReport, BuildError> {
         kiln_engine::build::plan(request, changed, sink, cancel)
+    }
+
+    fn outline(&self, request: &Request) -> Result<Outline, BuildError> {
+        kiln_engine::build::outline(request)
     }
 
     fn builds(&self, store: &Path) -> Result<Vec<BuildRow>, ManageError> {

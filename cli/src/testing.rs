@@ -10,6 +10,7 @@ use kiln_engine::api::{
     BuildError, Built, Cancel, CheckReport, CheckRequest, Exit, FsckReport, HistoryRow, ImageDetail, ImageSummary,
     ImportRequest, Kept, ManageError, Outcome, Problem, PruneReport, PruneRequest, Pruned, Removal, Request, Target,
 };
+use kiln_engine::build::Outline;
 use kiln_engine::container::{RunRequest, Runner};
 use kiln_engine::digest::{ImageKey, LayerId, Sha256};
 use kiln_engine::event::{Counts, Event, Sink, Stream};
@@ -108,6 +109,10 @@ impl Engine for Fake {
     ) -> Result<BuildReport, BuildError> {
         *self.requested.borrow_mut() = Some(request.clone());
         Ok(BuildReport::new(&explained::builds()[1]).planned())
+    }
+
+    fn outline(&self, request: &Request) -> Result<Outline, BuildError> {
+        kiln_engine::build::outline(request)
     }
 
     fn builds(&self, _store: &Path) -> Result<Vec<BuildRow>, ManageError> {

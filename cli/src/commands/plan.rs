@@ -3,8 +3,9 @@
 use super::build::{self, request};
 use super::check::Call;
 use super::format::ProseArgs;
+use super::graph::Language;
 use crate::exit::Exit;
-use crate::explain::{self, Detail, graph};
+use crate::explain::{self, Detail, graph, outline};
 use crate::failure::{Failure, UsageError};
 use crate::render::LineSink;
 use crate::render::plain::Plain;
@@ -20,11 +21,44 @@ pub struct Args {
     /// Say what an edit to this file, or to all files of this directory, would cost (repeatable)
     #[arg(long, value_name = "FILE")]
     changed: Vec<PathBuf>,
-    /// Draw the steps with what would happen to them
-    #[arg(long, value_enum, value_name = "LANGUAGE")]
-    graph: Option<super::graph::Language>,
+    /// Show the stages and steps with their values expanded, from the Dockerfile alone; in another language than
+    /// text, the steps with what would happen to them
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LANGUAGE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text"
+    )]
+    graph: Option<Drawing>,
     #[command(flatten)]
     prose: ProseArgs,
+}
+
+/// How a plan is drawn.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Drawing {
+    /// Stages and steps for people, or with --json or --format for programs
+    Text,
+    /// For Graphviz, with verdicts
+    Dot,
+    /// For a Markdown page, with verdicts
+    Mermaid,
+    /// The steps with their inputs and verdicts, as `kiln explain --json` has them
+    Json,
+}
+
+impl Drawing {
+    /// The language of a drawing with verdicts.
+    fn language(self) -> Option<Language> {
+        match self {
+            Drawing::Text => None,
+            Drawing::Dot => Some(Language::Dot),
+            Drawing::Mermaid => Some(Language::Mermaid),
+            Drawing::Json => Some(Language::Json),
+        }
+    }
 }
 
 impl Args {
@@ -35,6 +69,11 @@ impl Args {
             return Err(UsageError::Conflict { first, second, reason: "both say what a build would do" }.into());
         }
         let meaning = request::resolve(self.build, session)?;
+        if self.graph == Some(Drawing::Text) {
+            let outline = session.engine.outline(&meaning.request)?;
+            session.print(&self.prose.data(&outline).unwrap_or_else(|| outline::text(&outline)))?;
+            return Ok(Exit::Success);
+        }
         let cancel = (session.catch_interrupts)().map_err(Failure::Signals)?;
         // Warnings of the plan stay out of the answer.
         let sink = LineSink::new(Plain::default(), session.err.clone());
@@ -47,7 +86,7 @@ impl Args {
         }
         let report = session.engine.plan(&meaning.request, &self.changed, &sink, &cancel)?;
         let detail = Detail { all: self.prose.all, now: session.now };
-        let text = match self.graph {
+        let text = match self.graph.and_then(Drawing::language) {
             Some(language) => graph::drawn(&report, language),
             None => self.prose.data(&report).unwrap_or_else(|| explain::build(&report, detail)),
         };
@@ -67,6 +106,6 @@ mod tests {
 
     #[test]
     fn a_plan_is_drawn() {
-        insta::assert_snapshot!(kiln(["plan", "--graph", "mermaid", "."]));
+        insta::assert_snapshot!(kiln(["plan", "--graph=mermaid", "."]));
     }
 }

@@ -4,6 +4,7 @@
 
 mod changes;
 pub mod graph;
+pub mod outline;
 pub mod step;
 mod words;
 

@@ -164,7 +164,7 @@ pub(crate) fn written<'t>(shown: &'t Shown, file: &'t File) -> Cow<'t, str> {
 }
 
 /// For each instruction the instructions whose results it needs. An image that COPY reads is its own doing.
-fn inputs(plan: &Plan) -> Vec<Vec<usize>> {
+pub(super) fn inputs(plan: &Plan) -> Vec<Vec<usize>> {
     let mut all = vec![Vec::new(); plan.shown.len()];
     for (id, step) in plan.graph.nodes() {
         let of = |input| plan.graph.get(input).shown;

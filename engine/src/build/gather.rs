@@ -71,7 +71,7 @@ pub(super) fn gather(
 }
 
 /// What `text` names elsewhere, to be fetched as a context.
-fn remote_source(request: &Request, text: &str) -> Result<Source, BuildError> {
+pub(super) fn remote_source(request: &Request, text: &str) -> Result<Source, BuildError> {
     let wrong = |reason: String| BuildError::Context { path: PathBuf::from(text), source: io::Error::other(reason) };
     match Remote::parse_context(text).map_err(|error| wrong(error.to_string()))? {
         Some(Remote::Http(remote)) => Ok(Source::Http(HttpSource { remote, checksum: None, shape: Shape::Context })),

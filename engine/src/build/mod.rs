@@ -24,6 +24,7 @@ mod includes;
 mod keys;
 mod layout_base;
 mod merge_step;
+mod outline;
 mod reads;
 mod record;
 mod run_step;
@@ -39,6 +40,7 @@ mod workshop;
 
 pub(crate) use bases::OtherPlatform;
 pub use host::HostError;
+pub use outline::{Outline, OutlineResult, OutlineStep, outline};
 
 use crate::api::{BuildError, Cancel, Entitlement, Outcome, Place, Request, Source};
 use crate::event::{Counts, Event, Sink, StepInfo};

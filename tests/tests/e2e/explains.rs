@@ -496,3 +496,20 @@ fn two_builds_are_told_apart() {
     assert!(text.contains("[build 3/7] ENV MODE=b: changed") && text.contains("dragged along"), "{text}");
     assert!(kiln.run(["diff", &first, &first]).ok().stdout.contains(NOTHING));
 }
+
+#[test]
+fn a_plan_is_shown_from_the_file_alone() {
+    let dockerfile = "ARG V=3\nFROM registry.invalid/base:${V} AS build\nARG V\nENV A=$V\nWORKDIR /src\nCOPY . .\nRUN make $A\n\
+                      FROM scratch AS other\nCOPY --from=build /src/out /other-$V\n\
+                      FROM busybox:$V\nCOPY --from=build /src/out /bin/\nCOPY --from=other / /\nCMD [\"/bin/out\"]\n";
+    let project = Project::new(&[("Dockerfile", dockerfile)]);
+    let kiln = Kiln::new();
+    let path = project.path().to_str().unwrap();
+    let text = kiln.run(["plan", "--graph", path]).ok().stdout;
+    let with_value = kiln.run(["plan", "--graph", "--build-arg", "V=4", "--target", "other", path]).ok().stdout;
+    insta::assert_snapshot!(text + "\n" + &with_value);
+    let data = kiln.run(["plan", "--graph", "--json", path]).ok().stdout;
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    assert_eq!(data["steps"][10]["needs"], serde_json::json!([8, 10]), "{data:#}");
+    assert!(!kiln.store().exists(), "nothing but the file is read or written");
+}

@@ -53,7 +53,7 @@ fn sarif_names_its_rules_places_and_levels() {
     let log = data(&on(BROKEN, &["check", "--format=sarif"]));
     let run = &log["runs"][0];
     let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
-    assert_eq!(rules.len(), 26);
+    assert_eq!(rules.len(), 27);
     for result in run["results"].as_array().unwrap() {
         assert_eq!(rules[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()]["id"], result["ruleId"]);
     }
