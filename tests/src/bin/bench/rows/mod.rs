@@ -3,6 +3,7 @@
 
 mod build;
 mod memory;
+mod parse;
 mod speed;
 mod tracing;
 mod watch;
@@ -11,5 +12,5 @@ use crate::frame::Section;
 
 /// All sections, in the order of the page.
 pub fn sections() -> Vec<Section> {
-    vec![speed::section(), memory::section(), watch::section(), tracing::section()]
+    vec![speed::section(), memory::section(), watch::section(), tracing::section(), parse::section()]
 }
