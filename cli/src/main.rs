@@ -1,6 +1,7 @@
 //! The `kiln` binary: commands and renderers only. Everything it does is done by the engine.
 
 mod app;
+mod bake;
 mod commands;
 mod engine;
 mod environment;

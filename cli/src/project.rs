@@ -140,7 +140,9 @@ impl Project {
     /// # Errors
     /// A variable that cannot be expanded.
     pub fn resolved(&self, name: &str, environment: &Environment) -> Result<Target, UsageError> {
-        let target = self.inherited(name).over(self.defaults.clone());
+        let mut target = self.inherited(name).over(self.defaults.clone());
+        // As `--build-arg NAME`: what is only a variable that is not set leaves the Dockerfile its default.
+        target.args.retain(|_, text| bare_variable(text).is_none_or(|name| environment.any_text(name).is_some()));
         target.try_map(&|text| match text.contains('$') {
             false => Ok(text.to_owned()),
             true => {
@@ -249,7 +251,7 @@ impl Project {
                 let message = format!("the target inherits from itself: {way}");
                 return Err(self.wrong(&["targets", name, "inherits"], None, message, None));
             }
-            for text in target.platforms.iter().filter(|text| !text.contains('$')) {
+            for text in target.platforms.iter().filter(|text| !text.contains('$') && *text != "local") {
                 if let Err(error) = Platform::parse(text) {
                     let path = ["targets", name, "platforms"];
                     return Err(self.wrong(&path, Some(text), format!("{text:?} is no platform: {error}"), None));
@@ -276,6 +278,14 @@ impl Project {
             options.insecure.clone_from(&self.registry.insecure);
         }
     }
+}
+
+/// The variable that a text is and nothing else.
+fn bare_variable(text: &str) -> Option<&str> {
+    let name = text.strip_prefix('$')?;
+    let name = name.strip_prefix('{').and_then(|name| name.strip_suffix('}')).unwrap_or(name);
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_name.then_some(name)
 }
 
 /// The names of the variables that a text may ask for.
@@ -430,7 +440,7 @@ mod tests {
             targets: {
                 "one": (args: {"A": "one", "B": "one"}, tags: ["one"], stage: "one", pull: true),
                 "two": (args: {"B": "two"}, tags: ["two:${TAG:-none}", "two"]),
-                "app": (inherits: ["one", "two"], args: {"C": "$C"}, stage: "app"),
+                "app": (inherits: ["one", "two"], args: {"C": "$C", "UNSET": "${UNSET}"}, stage: "app"),
             },
         )"#;
         let project = parse("kiln.ron", text).unwrap();

@@ -5,7 +5,7 @@
 mod csv;
 pub mod docker_only;
 mod metadata;
-mod output;
+pub mod output;
 pub mod request;
 mod secret;
 mod selected;

@@ -12,6 +12,7 @@ mod graph;
 mod history;
 mod images;
 mod import;
+mod import_bake;
 mod inspect;
 mod log;
 mod parse;
@@ -32,6 +33,15 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
 use clap::Subcommand;
+
+/// Why an output means nothing to a build; `None` where it means something.
+pub fn output_error(text: &str) -> Option<String> {
+    build::output::parse(text).err().map(|error| match error {
+        crate::failure::UsageError::Value { reason, .. } => reason,
+        crate::failure::UsageError::Unsupported { advice, .. } => advice,
+        other => other.to_string(),
+    })
+}
 
 /// What is to be done.
 #[derive(Subcommand, Debug)]
@@ -70,6 +80,8 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Make a base image from the archive of a root file system
     Import(import::Args),
+    /// Make a kiln.ron of a docker bake file or of a compose file's builds
+    ImportBake(import_bake::Args),
     /// Give an image another name
     Tag(tag::Args),
     /// Take names away from images
@@ -85,7 +97,14 @@ pub enum Command {
 impl Command {
     /// Does it.
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
-        if !matches!(self, Command::Completions(_) | Command::Check(_) | Command::Parse(_) | Command::Targets(_)) {
+        if !matches!(
+            self,
+            Command::Completions(_)
+                | Command::Check(_)
+                | Command::Parse(_)
+                | Command::Targets(_)
+                | Command::ImportBake(_)
+        ) {
             session.enter()?;
         }
         match self {
@@ -106,6 +125,7 @@ impl Command {
             Command::Images(args) => args.run(session),
             Command::Inspect(args) => args.run(session),
             Command::Import(args) => args.run(session),
+            Command::ImportBake(args) => args.run(session),
             Command::Tag(args) => args.run(session),
             Command::Rmi(args) => args.run(session),
             Command::Prune(args) => args.run(session),

@@ -94,8 +94,10 @@ fn platforms(texts: &[String], host: &Platform) -> Result<Vec<Platform>, BuildEr
     let mut all = Vec::new();
     // A variable that names several is one text.
     for text in texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|text| !text.is_empty()) {
-        let platform = Platform::parse(text)
-            .map_err(|error| BuildError::Platform { platform: text.to_owned(), reason: error.to_string() })?;
+        // As buildx has it.
+        let parsed = if text == "local" { Ok(host.clone()) } else { Platform::parse(text) };
+        let platform =
+            parsed.map_err(|error| BuildError::Platform { platform: text.to_owned(), reason: error.to_string() })?;
         if !all.contains(&platform) {
             all.push(platform);
         }
