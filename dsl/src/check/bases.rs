@@ -152,7 +152,10 @@ pub(super) fn check<'a>(document: &'a Document, globals: &Globals, options: &Opt
         }
         let name = head.name.as_ref().map(|name| name.value.to_lowercase());
         image_platform(from, head, &base, parent, platform.as_ref(), options, out);
-        stages.push(Stage { from, head, name, base, parent, platform, instructions });
+        // What is wrong with their names is the plan's question.
+        let merged = head.merged.iter().filter_map(|word| expand::word(&word.value, escape, &seen).ok());
+        let merged = merged.filter_map(|expanded| stages.by_name(&expanded.value)).collect();
+        stages.push(Stage { from, head, name, base, parent, merged, platform, instructions });
     }
     stages
 }

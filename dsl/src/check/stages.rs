@@ -19,6 +19,8 @@ pub(super) struct Stage<'a> {
     pub base: String,
     /// The earlier stage that this is.
     pub parent: Option<usize>,
+    /// The earlier stages that are merged with it.
+    pub merged: Vec<usize>,
     /// `--platform`, expanded.
     pub platform: Option<Platform>,
     /// What follows the FROM.
@@ -71,6 +73,7 @@ pub(super) fn reachable(stages: &Stages<'_>, target: usize) -> Vec<bool> {
             continue;
         }
         next.extend(stage.parent);
+        next.extend(&stage.merged);
         for instruction in stage.instructions {
             next.extend(sources(stages, index, instruction));
         }

@@ -436,6 +436,9 @@ impl Planner<'_> {
         if let Command::From(kiln_dsl::ast::From { name: Some(name), .. }) = &stage.from.command {
             text += &format!(" AS {}", name.value);
         }
+        if stage.last_wins {
+            text += " ON CONFLICT LAST";
+        }
         // A stage made from another one begins with that stage's last step, which is shown there.
         let own = node.filter(|&node| match self.interned.graph.get(node).kind {
             StepKind::Base(_) => !state.inherits,

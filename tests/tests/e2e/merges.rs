@@ -144,3 +144,13 @@ fn what_cannot_be_merged_is_told_while_planning() {
     let ran = kiln.build([plain.path()]).ran;
     assert!(ran.stderr.contains("changes the image, and Docker cannot read it"), "{}", ran.stderr);
 }
+
+#[test]
+fn the_checks_see_what_is_merged() {
+    let project = Project::new(&[(
+        "build.kiln",
+        "FROM busybox AS base\nFROM scratch AS files\nMAINTAINER me\nCOPY build.kiln /\nFROM base + files AS all\n",
+    )]);
+    let ran = Kiln::new().run(["check", project.path().to_str().unwrap()]);
+    assert!(ran.stdout.contains("MaintainerDeprecated") && !ran.stdout.contains("UnusedStage"), "{}", ran.stdout);
+}

@@ -107,7 +107,8 @@ pub(in super::super) fn stages(stages: &Stages<'_>, options: &Options<'_>, out: 
     let mut used = stages::reachable(stages, target);
     for (index, stage) in stages.list.iter().enumerate() {
         let read = stage.instructions.iter().flat_map(|at| stages::sources(stages, index, at));
-        for other in stage.parent.into_iter().chain(read).filter(|&other| other != index) {
+        let below = stage.parent.into_iter().chain(stage.merged.iter().copied());
+        for other in below.chain(read).filter(|&other| other != index) {
             used[other] = true;
         }
     }
