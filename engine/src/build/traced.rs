@@ -10,6 +10,8 @@ use super::steps::Steps;
 use crate::api::TraceMode;
 use crate::digest::{KeyId, StepId};
 use crate::event::Event;
+use crate::explain::change::FILES_MAX;
+use crate::explain::{FileSet, files};
 use crate::key::declared::Parent;
 use crate::key::{self, Component, Key};
 use crate::plan::{RunStep, Step};
@@ -131,6 +133,40 @@ impl Steps<'_> {
             self.store.db().mark_used(Used::Record(candidate))?;
             record.components = key.components().to_vec();
             return Ok(Some(TracedHit { from: candidate, record, layer }));
+        }
+        Ok(None)
+    }
+
+    /// What of all that the newest watched execution depended on is not the same here; `None` where there is no such
+    /// execution, or nothing is another.
+    pub(super) fn unlike(&self, step: &Step, snapshot: &Snapshot, key: &Key) -> Result<Option<FileSet>, StoreError> {
+        if self.request.trace == TraceMode::Off || declared::parent(step) == Parent::Ignored {
+            return Ok(None);
+        }
+        for candidate in self.store.db().step_keys(weak_id(key))? {
+            let Some(trace) = self.store.db().trace(candidate)?.filter(|trace| trace.incomplete.is_none()) else {
+                continue;
+            };
+            let new = view(snapshot)?;
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            for space in trace.spaces.iter().filter(|space| space.name.is_empty()) {
+                let (trees, is_whole) = self.earlier_layers(space, &new)?;
+                let Some(old) = earlier_view(space, &new, &trees, is_whole) else { return Ok(None) };
+                for different in space.differences(Some(&old), &new).take(FILES_MAX) {
+                    let mut paths = vec![different.path.clone()];
+                    if different.aspect == Aspect::Listing {
+                        let (was, is) = (old.names(&different.path), new.names(&different.path));
+                        let other = |names: &[Box<[u8]>], name: &[u8]| !names.iter().any(|known| **known == *name);
+                        let gone = was.iter().filter(|name| other(&is, name));
+                        let come = is.iter().filter(|name| other(&was, name));
+                        paths = gone.chain(come).map(|name| different.path.join(name)).collect();
+                    }
+                    before.extend(paths.iter().filter_map(|path| old.entry(path)));
+                    after.extend(paths.iter().filter_map(|path| new.entry(path)));
+                }
+            }
+            let set = files::diff(&Tree::new(before), &Tree::new(after));
+            return Ok((!set.is_empty()).then_some(set));
         }
         Ok(None)
     }

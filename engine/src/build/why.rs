@@ -16,6 +16,9 @@ use crate::key::{Component, Key, Value};
 use crate::plan::{Origin, Step, StepKind};
 use crate::store::{Record, StoreError};
 
+/// What a step was seen to depend on, as a component of a difference.
+const READS: &str = "what it read below";
+
 /// Why a step has to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Reason {
@@ -93,6 +96,7 @@ impl Steps<'_> {
             self.name_ignore_file(&mut why.changes);
             why.dragged = self.dragged(step, &why.changes, &found.stacks);
             why.compared = Some(nearest.compared);
+            self.name_reads(step, key, input, &mut why)?;
         } else if self.baseline.is_new_or_moved(step.shown) {
             let new = Some(self.plan.shown[step.shown].instruction.clone());
             why.changes.push(Change::Text { label: "the instruction".to_owned(), old: None, new });
@@ -117,7 +121,11 @@ impl Steps<'_> {
             (Miss::FirstTime, Some(_), _) => format!("{}: a new instruction", cause.word()),
             (Miss::Evicted, ..) => "evicted: its layer is no longer in the store".to_owned(),
             (Miss::Changed, Some(change), _) => change.words(),
-            (Miss::ParentChanged, _, Some(dragged)) => format!("{} ← {}", cause.word(), dragged.name),
+            (Miss::ParentChanged, _, Some(dragged)) => {
+                let read = why.changes.iter().find(|change| change.label() == READS);
+                let read = read.map_or_else(String::new, |change| format!(": {}", change.words()));
+                format!("{} ← {}{read}", cause.word(), dragged.name)
+            }
             _ => cause.word().to_owned(),
         };
         Ok(Reason { cause, words, why, previous, same_key })
@@ -140,6 +148,7 @@ impl Steps<'_> {
         let reason = self.reason(step, &key, &self.step_ids(step), false, &input).map_err(failed)?;
         // What earlier steps would make is not known: only the step's own differences are.
         let mut why = reason.why;
+        why.changes.retain(|change| change.label() != READS);
         why.dragged.retain(|dragged| why.changes.iter().any(|change| change.label() == dragged.label));
         Ok(why)
     }
@@ -201,6 +210,19 @@ impl Steps<'_> {
             previous.created_nanos = record.created_nanos;
         }
         Ok(Some(nearest))
+    }
+
+    /// Names what of all that the step was seen to depend on is not what it was, where layers below are others.
+    fn name_reads(&self, step: &Step, key: &Key, input: &Input, why: &mut Why) -> Result<(), StoreError> {
+        let Some(parent) = why.dragged.iter().find(|dragged| dragged.label == "parent").cloned() else { return Ok(()) };
+        if !matches!(input, Input::Run(_)) {
+            return Ok(());
+        }
+        if let Some(set) = self.unlike(step, &self.snapshot(step.parent), key)? {
+            why.changes.push(Change::Files { label: READS.to_owned(), set });
+            why.dragged.push(Dragged { label: READS.to_owned(), ..parent });
+        }
+        Ok(())
     }
 
     /// Says of files that came or went whether the ignore file is another.

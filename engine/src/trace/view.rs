@@ -113,6 +113,29 @@ impl<'a> View<'a> {
         Cursor { view: self, above: vec![(0, parts)], last: Vec::new(), buffer: Vec::new() }
     }
 
+    /// What is at a path; a further name of a file is the file. `None` for nothing, and for what only the host knows.
+    pub fn entry(&self, path: &TreePath) -> Option<Entry> {
+        match self.cursor().find(path) {
+            Found::Nothing | Found::Host(_) => None,
+            Found::Implied => Some(Entry { path: path.clone(), ..IMPLIED.clone() }),
+            Found::Entry(entry, layer) => {
+                let entries = self.layers[layer].entries();
+                let first = match &entry.kind {
+                    Kind::Hardlink { to } => entries.binary_search_by(|other| other.path.cmp(to)).ok(),
+                    _ => None,
+                };
+                Some(Entry { path: path.clone(), ..first.map_or(entry, |first| &entries[first]).clone() })
+            }
+        }
+    }
+
+    /// The names in a directory, those of the host not among them.
+    pub fn names(&self, directory: &TreePath) -> Vec<Box<[u8]>> {
+        let mut cursor = self.cursor();
+        let (names, _) = cursor.names(directory);
+        names.into_iter().filter(|(_, kind)| *kind != WHITEOUT).map(|(name, _)| name.into()).collect()
+    }
+
     /// The state of one path.
     pub fn state(&self, path: &TreePath, aspect: Aspect) -> State {
         self.cursor().state(path, aspect)
@@ -189,12 +212,12 @@ impl<'a> Cursor<'a, '_> {
         hasher.update(&self.buffer);
     }
 
-    fn put_listing(&mut self, hasher: &mut blake3::Hasher, path: &TreePath) {
-        self.enter(path.as_bytes());
-        let Some((_, parts)) = self.above.last() else { return };
+    /// The names in a directory with the numbers of their kinds, and the host's layer where it has the directory.
+    fn names(&mut self, path: &TreePath) -> (BTreeMap<&'a [u8], u8>, Option<LayerId>) {
         let mut names: BTreeMap<&[u8], u8> = BTreeMap::new();
         let mut host = None;
-        for (layer, range) in parts {
+        self.enter(path.as_bytes());
+        for (layer, range) in self.above.last().map_or(&[][..], |(_, parts)| parts) {
             match self.view.layers[*layer] {
                 Stacked::Host { id } => host = Some(id),
                 Stacked::Listed { tree, .. } => {
@@ -206,6 +229,11 @@ impl<'a> Cursor<'a, '_> {
                 }
             }
         }
+        (names, host)
+    }
+
+    fn put_listing(&mut self, hasher: &mut blake3::Hasher, path: &TreePath) {
+        let (names, host) = self.names(path);
         self.buffer.clear();
         self.buffer.push(3);
         for (name, kind) in names {

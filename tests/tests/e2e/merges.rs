@@ -59,7 +59,7 @@ fn what_branches_added_is_stacked_and_nothing_is_copied() {
         [
             "RUN echo two > /app/deps && rm /app/base = miss (first time)".to_owned(),
             format!("FROM base + deps + assets + files AS all = miss (parent changed ← {root})"),
-            format!("RUN echo $WHO; ls /app = miss (parent changed ← {root})"),
+            format!("RUN echo $WHO; ls /app = miss (parent changed ← {root}: app/deps changed)"),
         ]
     );
     assert_eq!(read(&kiln, "app/deps"), "two\n");

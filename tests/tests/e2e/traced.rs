@@ -143,3 +143,24 @@ fn what_was_seen_and_is_not_all_is_found_by_verify_and_put_away() {
     let next = kiln.build([project.path()]).ok();
     assert_eq!(ran(&next), ["COPY", "RUN", "RUN"], "{:#?}", next.verdicts());
 }
+
+#[test]
+fn a_miss_names_what_the_step_read_that_is_not_what_it_was() {
+    let (kiln, project) = (Kiln::new(), project());
+    let _first = kiln.build([project.path()]).ok();
+    let reason = |edit: &dyn Fn()| {
+        edit();
+        let verdicts = kiln.build([project.path()]).ok().verdicts();
+        let line = verdicts.iter().find(|line| line.starts_with("RUN")).unwrap();
+        line.rsplit_once(" = ").unwrap().1.to_owned()
+    };
+    let miss = |what: &str| format!("miss (parent changed ← [3/4] COPY . .: {what})");
+    assert_eq!(reason(&|| project.write("package.json", "{1}\n")), miss("app/package.json changed"));
+    assert_eq!(reason(&|| project.write("yarn.lock", "1\n")), miss("app/yarn.lock added"));
+    let mode = || fs::set_permissions(project.at("package.json"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(reason(&mode), miss("mode of app/package.json changed from 644 to 600 (another umask?)"));
+    assert_eq!(reason(&|| fs::remove_file(project.at("yarn.lock")).unwrap()), miss("app/yarn.lock removed"));
+    let explained = kiln.run(["explain", "4"]).ok().stdout;
+    assert!(explained.contains("what it read below: −1") && explained.contains("app/yarn.lock"), "{explained}");
+    assert!(explained.contains("what it read below ← [3/4] COPY . ."), "{explained}");
+}
