@@ -7,6 +7,7 @@
 pub mod ast;
 pub mod check;
 pub mod chmod;
+pub mod convert;
 mod csv;
 pub mod diagnostic;
 pub mod directive;

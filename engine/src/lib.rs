@@ -10,6 +10,7 @@ pub mod build;
 pub mod cancel;
 pub mod check;
 pub mod container;
+pub mod convert;
 pub mod copy;
 pub mod digest;
 pub mod event;

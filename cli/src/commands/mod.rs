@@ -4,6 +4,7 @@ mod build;
 mod builds;
 mod check;
 mod completions;
+mod convert;
 mod diff;
 mod explain;
 mod format;
@@ -52,6 +53,8 @@ pub enum Command {
     Check(check::Args),
     /// Show the instructions of Dockerfiles as they are read
     Parse(parse::Args),
+    /// Print a file of the extended language as one that Docker reads
+    Convert(convert::Args),
     /// List what a project offers to build, with the comments above it
     Targets(targets::Args),
     /// Build, and build again whenever something has changed that the image is built from
@@ -101,6 +104,7 @@ impl Command {
             self,
             Command::Completions(_)
                 | Command::Check(_)
+                | Command::Convert(_)
                 | Command::Parse(_)
                 | Command::Targets(_)
                 | Command::ImportBake(_)
@@ -111,6 +115,7 @@ impl Command {
             Command::Build(args) => args.run(session),
             Command::Check(args) => args.run(session),
             Command::Parse(args) => args.run(session),
+            Command::Convert(args) => args.run(session),
             Command::Targets(args) => args.run(session),
             Command::Watch(args) => args.run(session),
             Command::Plan(args) => args.run(session),

@@ -74,7 +74,7 @@ impl File {
     }
 
     /// Why the file cannot be built.
-    fn findings(&self, diagnostics: Vec<Diagnostic>) -> BuildError {
+    pub fn findings(&self, diagnostics: Vec<Diagnostic>) -> BuildError {
         BuildError::Diagnostics { sources: Box::new(self.sources.clone()), diagnostics }
     }
 

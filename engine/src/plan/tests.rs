@@ -106,3 +106,56 @@ fn one_platform_is_not_told() {
     let (names, steps) = planned("FROM scratch\nCOPY a /\n", &["linux/arm64"]);
     assert_eq!((names.as_slice(), steps), (["[1/2] FROM scratch", "[2/2] COPY a /"].map(String::from).as_slice(), 1));
 }
+
+/// The whole plan of a real file, whose images all set nothing.
+fn whole(text: &str, dialect: kiln_dsl::extended::Dialect) -> String {
+    let options = Options::new(Platform::parse("linux/amd64").expect("a platform"));
+    let parsed = kiln_dsl::parser::parse_as(text, dialect);
+    let document = match choose(&parsed.document, &options, Unroll::All) {
+        Ok(document) => document,
+        Err(findings) => return format!("{findings:?}"),
+    };
+    let mut images = Images::new();
+    loop {
+        let wanted = [Wanted { document: &document, options: &options, stages: &[None] }];
+        match plan(&wanted, &images) {
+            Ok(Planned::Needs(needs)) => {
+                for need in needs {
+                    let key = ImageKey::from(blake3::hash(need.name.as_bytes()));
+                    let known = KnownImage { key, config: scratch(&need.platform) };
+                    images.insert((need.name, need.platform), known);
+                }
+            }
+            Ok(Planned::Plan(plan, findings)) => return format!("{plan:?} {findings:?}"),
+            Err(error) => return format!("{error:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_real_dockerfile_is_planned_the_same_as_a_kiln_file() {
+    use kiln_dsl::extended::Dialect;
+    let beside = || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    let path = std::env::var_os("KILN_CORPUS").map_or_else(beside, std::path::PathBuf::from).join("dockerfiles.jsonl");
+    let Ok(cases) = std::fs::read_to_string(&path) else {
+        let required = std::env::var_os("KILN_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+        assert!(!required, "no corpus at {}", path.display());
+        return println!("skipped: corpus (KILN_CORPUS)");
+    };
+    let (mut files, mut plans) = (0, 0);
+    for line in cases.lines() {
+        let case: serde_json::Value = serde_json::from_str(line).expect("a JSON object a line");
+        let text = case["text"].as_str().expect("text");
+        let docker = kiln_dsl::parser::parse(text);
+        let kiln = kiln_dsl::parser::parse_as(text, Dialect::Kiln);
+        assert_eq!(docker.has_errors(), kiln.has_errors(), "{}", case["path"]);
+        if docker.has_errors() {
+            continue;
+        }
+        files += 1;
+        let planned = whole(text, Dialect::Dockerfile);
+        plans += usize::from(planned.starts_with("Plan {"));
+        assert_eq!(planned, whole(text, Dialect::Kiln), "{}", case["path"]);
+    }
+    assert!(files > 400 && plans > 350, "{files} files, {plans} plans");
+}

@@ -114,6 +114,25 @@ fn a_branch_is_a_target_and_its_variable_is_its_own() {
     assert_eq!(planned(text, &options(Some("t"), &[])), Err("no target; stages [\"t[1]\", \"t[b]\"]".to_owned()));
 }
 
+#[test]
+fn a_converted_file_is_planned_as_the_one_it_was_made_of() {
+    let text = "ARG FAST=1\nDEF say(what)\nRUN [\"echo\", \"$what\"]\nCOPY <<-E /said\n\t$what\nE\nEND\n\
+                FROM scratch AS t FOR X IN 1 2 FOR Y IN a:1 b/2\nUSE say(\"hello $X\")\nEXPORT /out AS \"out/$X\"\n\
+                FROM t[2,b/2] AS last\nCOPY --from=t[*] --chmod=600 /a /a/{X}/{Y}\nIF FAST\n\
+                # kiln: --key=default - parent + env(X)\nRUN --mount=from=t[1,a:1],target=/m [\"fast\"]\nELSE\nRUN [\"slow\"]\nEND\n";
+    for args in [&[][..], &[("FAST", "0")]] {
+        let options = options(None, args);
+        let document = choose(&parser::parse_as(text, Dialect::Kiln).document, &options, Unroll::All).unwrap();
+        let printed = kiln_dsl::convert::dockerfile(&document, None).unwrap();
+        let parsed = parser::parse(&printed);
+        assert!(!parsed.has_errors(), "{printed}: {:?}", parsed.diagnostics);
+        let signs = |text: &str| by_hand(text).replace(['/', ':'], "-");
+        let (before, after) = (planned(text, &options), planned(&printed, &options));
+        assert_eq!(after.as_deref().map(signs), before.as_deref().map(signs), "{printed}");
+        assert!(before.is_ok(), "{before:?}");
+    }
+}
+
 /// What is told of a file that ends in `text`.
 fn wrong(text: &str) -> String {
     let text = format!("ARG NONE\nFROM scratch AS t FOR PY IN 1 2 FOR OS IN a b\nCOPY x /\n{text}");
@@ -215,6 +234,14 @@ proptest! {
         let of_hand = planned(&hand, &options(Some(&written), &[]));
         prop_assert!(of_matrix.is_ok(), "{:?}", of_matrix);
         // A file with one stage of no name alone is shown without it; these all have names.
-        prop_assert_eq!(of_matrix, of_hand);
+        prop_assert_eq!(&of_matrix, &of_hand);
+        // What is printed for Docker is planned the same.
+        let document = choose(&parser::parse_as(&matrix, Dialect::Kiln).document, &options(None, &[]), Unroll::All);
+        let printed = kiln_dsl::convert::dockerfile(&document.expect("a document"), None).expect("a Dockerfile");
+        let sign = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' };
+        let converted: String = name.trim_end_matches(']').chars().map(sign).collect();
+        prop_assert!(!parser::parse(&printed).has_errors(), "{}", printed);
+        let of_printed = planned(&printed, &options(Some(&converted), &[])).map(|plan| plan.replace(&converted, &written));
+        prop_assert_eq!(of_printed, of_hand, "{}", printed);
     }
 }
