@@ -35,6 +35,9 @@ pub struct Args {
 struct Offer {
     /// What the project file has.
     targets: Vec<Named>,
+    /// What TARGET lines of the Dockerfile have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    file_targets: Vec<FileTarget>,
     /// What the Dockerfile has.
     stages: Vec<Stage>,
     /// The Dockerfile.
@@ -66,6 +69,15 @@ struct Named {
     words: String,
 }
 
+/// A TARGET of the Dockerfile.
+#[derive(Serialize)]
+struct FileTarget {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    members: Vec<String>,
+}
+
 /// A stage of the Dockerfile.
 #[derive(Serialize)]
 struct Stage {
@@ -74,6 +86,9 @@ struct Stage {
     description: Option<String>,
     /// Whether it is built where none is named.
     default: bool,
+    /// Whether it must succeed and is no image: CHECK.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    check: bool,
     base: String,
 }
 
@@ -86,8 +101,7 @@ impl Args {
         }
         let project = Project::of(&self.directory)?;
         let targets = named(&project, session)?;
-        let (file, stages) = self.stages(session, !targets.is_empty())?;
-        let offer = Offer { targets, stages, file };
+        let offer = Offer { targets, ..self.of_file(session, !project.targets.is_empty())? };
         let text = match self.json {
             true => serde_json::to_string_pretty(&offer).expect("names are text") + "\n",
             false => drawn(&offer),
@@ -96,12 +110,12 @@ impl Args {
         Ok(Exit::Success)
     }
 
-    /// The Dockerfile and its stages. Where the project has targets it need not be there.
-    fn stages(&self, session: &Session<'_>, is_optional: bool) -> Result<(Option<String>, Vec<Stage>), Failure> {
+    /// What the Dockerfile has. Where the project has targets it need not be there.
+    fn of_file(&self, session: &Session<'_>, is_optional: bool) -> Result<Offer, Failure> {
         let candidates = kiln_engine::build::dockerfiles(&self.directory, self.file.as_deref());
         let found = candidates.iter().find(|path| path.is_file()).cloned();
         let Some(path) = found.or_else(|| (!is_optional || self.file.is_some()).then(|| candidates[0].clone())) else {
-            return Ok((None, Vec::new()));
+            return Ok(Offer::default());
         };
         let name = path.display().to_string();
         let text = std::fs::read_to_string(&path).map_err(|source| Failure::Read { from: name.clone(), source })?;
@@ -121,12 +135,24 @@ impl Args {
             let place = sources.shown(instruction.span);
             let above: Vec<&str> = place.text.get(..place.span.start as usize).unwrap_or_default().lines().collect();
             let description = from.name.as_ref().and_then(|name| comment(&above, &name.value));
-            stages.push(Stage { name: stage, description, default: false, base: from.image.value.clone() });
+            let check = parsed.document.checks.iter().any(|word| word.value.eq_ignore_ascii_case(&stage));
+            stages.push(Stage { name: stage, description, default: false, check, base: from.image.value.clone() });
         }
         if let Some(last) = stages.last_mut() {
             last.default = true;
         }
-        Ok((Some(name), stages))
+        let declared = parsed.document.targets.iter().map(|target| {
+            let lines: Vec<&str> =
+                target.comments.iter().map(|word| word.value.trim_start_matches('#').trim()).collect();
+            let named = lines.iter().find_map(|line| begins_with(line, &target.name.value));
+            let whole = Some(lines.join(" ")).filter(|text| !text.is_empty());
+            FileTarget {
+                name: target.name.value.clone(),
+                description: named.or(whole),
+                members: target.members.iter().map(|word| word.value.clone()).collect(),
+            }
+        });
+        Ok(Offer { targets: Vec::new(), file_targets: declared.collect(), stages, file: Some(name) })
     }
 }
 
@@ -167,10 +193,13 @@ impl Named {
 /// What the comment right above a stage says of it: the line that begins with the stage's name.
 fn comment(above: &[&str], name: &str) -> Option<String> {
     let lines = above.iter().rev().map_while(|line| line.trim_start().strip_prefix('#')).map(str::trim);
-    lines.into_iter().find_map(|line| {
-        let (first, rest) = line.split_once(char::is_whitespace)?;
-        first.trim_end_matches(':').eq_ignore_ascii_case(name).then(|| rest.trim().to_owned())
-    })
+    lines.into_iter().find_map(|line| begins_with(line, name))
+}
+
+/// What a line says behind a name that it begins with.
+fn begins_with(line: &str, name: &str) -> Option<String> {
+    let (first, rest) = line.split_once(char::is_whitespace)?;
+    first.trim_end_matches(':').eq_ignore_ascii_case(name).then(|| rest.trim().to_owned())
 }
 
 fn drawn(offer: &Offer) -> String {
@@ -187,6 +216,21 @@ fn drawn(offer: &Offer) -> String {
             .collect();
         text += &table(["TARGET", "", "WHAT", "DESCRIPTION"], &rows);
     }
+    if let Some(file) = offer.file.as_ref().filter(|_| !offer.file_targets.is_empty()) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let rows: Vec<[String; 4]> = offer
+            .file_targets
+            .iter()
+            .map(|one| {
+                let description = clean::one_line(one.description.as_deref().unwrap_or_default());
+                [clean::one_line(&one.name), String::new(), clean::one_line(&one.members.join(" + ")), description]
+            })
+            .collect();
+        let heading = format!("TARGET OF {}", clean::one_line(file));
+        text += &table([heading.as_str(), "", "WHAT", "DESCRIPTION"], &rows);
+    }
     if let Some(file) = offer.file.as_ref().filter(|_| !offer.stages.is_empty()) {
         if !text.is_empty() {
             text.push('\n');
@@ -199,7 +243,7 @@ fn drawn(offer: &Offer) -> String {
                 [
                     clean::one_line(&one.name),
                     star(one.default).to_owned(),
-                    format!("from {}", clean::one_line(&one.base)),
+                    format!("{}from {}", if one.check { "check, " } else { "" }, clean::one_line(&one.base)),
                     description,
                 ]
             })
@@ -247,6 +291,14 @@ mod tests {
             [shown(&[("Dockerfile", DOCKERFILE)], &[]), shown(&[("kiln.ron", PROJECT)], &[]), shown(&[], &[]),]
                 .join("---\n")
         );
+    }
+
+    #[test]
+    fn targets_and_checks_of_the_extended_language_are_listed() {
+        let text = "FROM scratch AS app\nFROM scratch AS test FOR V IN 1 2\nFROM scratch AS lint\n\
+            # Everything that CI wants.\nTARGET all = app + test[*] + lint\nCHECK lint\n";
+        let files = [("build.kiln", text)];
+        insta::assert_snapshot!([shown(&files, &[]), shown(&files, &["--json"])].join("---\n"));
     }
 
     #[test]

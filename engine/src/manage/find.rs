@@ -200,6 +200,33 @@ mod tests {
     }
 
     #[test]
+    fn of_images_for_several_platforms_that_for_this_machine_is_meant_and_else_all_are_named() {
+        let shop = Shop::new();
+        let (one, two) = (shop.image("", &["a"]), shop.image("", &["b"]));
+        let own = Platform::host().to_string();
+        let put = |name: &str, platforms: [&str; 2]| {
+            let images =
+                platforms.iter().zip([one, two]).map(|(platform, key)| ((*platform).to_owned(), key)).collect();
+            let store = shop.store();
+            let key = store.db().put_index(&IndexRecord { images, created: 1, digest: None }).unwrap();
+            store.db().put_name(&format!("docker.io/library/{name}:latest"), key).unwrap();
+            store.flush().unwrap();
+            key
+        };
+        put("both", ["linux/s390x", &own]);
+        let foreign = put("foreign", ["linux/s390x", "linux/mips64"]);
+        let store = shop.store();
+        let failed = super::super::store_failed(shop.path());
+        assert_eq!(image(Some(&store), "both", &failed).unwrap().0, two);
+        assert!(
+            matches!(any(Some(&store), &foreign.to_hex()[..9], &failed), Ok(Found::Index(key, _)) if key == foreign)
+        );
+        let error = image(Some(&store), "foreign", &failed).unwrap_err();
+        assert_eq!(error.to_string(), "foreign is there for linux/s390x, linux/mips64, and not for this machine");
+        assert_eq!(error.advice().unwrap(), format!("name one by its id: {one} (linux/s390x), {two} (linux/mips64)"));
+    }
+
+    #[test]
     fn a_beginning_that_fits_two_images_is_refused_with_both() {
         let shop = Shop::new();
         let mut keys = Vec::new();

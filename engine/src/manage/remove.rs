@@ -115,6 +115,26 @@ mod tests {
     }
 
     #[test]
+    fn images_for_several_platforms_go_together_and_one_of_them_not_alone() {
+        let shop = Shop::new();
+        let (one, two) = (shop.image("kept", &["a"]), shop.image("", &["b"]));
+        let images = vec![("linux/amd64".to_owned(), one), ("linux/arm64".to_owned(), two)];
+        let store = shop.store();
+        let key = store.db().put_index(&crate::store::IndexRecord { images, created: 1, digest: None }).unwrap();
+        store.db().put_name("docker.io/library/app:latest", key).unwrap();
+        store.flush().unwrap();
+        drop(store);
+        let error = remove(shop.path(), &two.to_string()).unwrap_err();
+        assert_eq!(error.to_string(), format!("{two} belongs to app:latest, which is for several platforms"));
+        assert_eq!(error.advice().as_deref(), Some("kiln rmi app:latest takes all of them away"));
+        // A name of its own goes, and the image stays for the others.
+        assert_eq!(remove(shop.path(), "kept").unwrap().forgotten, None);
+        assert_eq!(remove(shop.path(), "app").unwrap().forgotten, Some(key));
+        let store = shop.store();
+        assert!(store.db().images().unwrap().is_empty() && store.db().indexes().unwrap().is_empty());
+    }
+
+    #[test]
     fn an_image_that_a_build_uses_loses_its_name_only() {
         let shop = Shop::new();
         let key = shop.image("app", &["a"]);

@@ -181,3 +181,16 @@ fn targets_of_the_project_file_are_built_by_name_in_as_few_graphs_as_can_be() {
         kiln.run([std::ffi::OsString::from("plan"), project.path().into(), "app".into(), "lint".into()]).ok().stdout;
     assert!(planned.contains("steps would run"), "{planned}");
 }
+
+#[test]
+fn without_a_project_file_a_word_is_a_stage_or_a_target_of_the_dockerfile() {
+    let text = "FROM scratch AS base\nCOPY a /\nFROM base AS app\nCOPY b /\nFROM base AS docs\nCOPY c /\nTARGET all = app + docs\n";
+    let (kiln, project) = (Kiln::new(), Project::new(&[("build.kiln", text), ("a", "a"), ("b", "b"), ("c", "c")]));
+    let word = |word: &str| kiln.build([project.path().as_os_str(), word.as_ref()]);
+    let all = word("all").ok();
+    assert_eq!(all.ran_steps().len(), 3, "{:#?}", all.ran_steps());
+    assert_eq!(all.finished("results").as_array().unwrap().len(), 2);
+    assert!(word("docs").ok().ran_steps().is_empty());
+    let wrong = word("dcos");
+    assert!(wrong.ran.stderr.contains("docs"), "{}", wrong.ran.stderr);
+}

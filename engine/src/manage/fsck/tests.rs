@@ -136,3 +136,21 @@ fn a_store_that_is_not_there_is_sound() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(fsck(&dir.path().join("store"), true).unwrap(), FsckReport::default());
 }
+
+#[test]
+fn images_for_several_platforms_of_which_one_is_gone_are_found_and_their_names_go() {
+    let shop = finds(
+        |shop| {
+            let store = shop.store();
+            let gone = crate::digest::ImageKey::from_bytes([9; 32]);
+            let there = store.db().images().unwrap()[0].0;
+            let images = vec![("linux/amd64".to_owned(), there), ("linux/arm64".to_owned(), gone)];
+            let key = store.db().put_index(&crate::store::IndexRecord { images, created: 1, digest: None }).unwrap();
+            store.db().put_name("docker.io/library/both:latest", key).unwrap();
+            store.flush().unwrap();
+        },
+        &["index b3:…for linux/arm64 is not in the store"],
+    );
+    let names = shop.store().db().names().unwrap();
+    assert_eq!(names.len(), 1, "the other image keeps its name: {names:?}");
+}
