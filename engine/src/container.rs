@@ -4,7 +4,7 @@
 //! A container is prepared first, and may then run on any thread; it keeps its layers pinned.
 
 use crate::api::{Cancel, Exit, ManageError, Source};
-use crate::build::{Memory, Workshop, account_files, existing, host_layer, host_overlays};
+use crate::build::{Memories, Workshop, account_files, existing, host_layer, host_overlays};
 use crate::image::config::ImageConfig;
 use crate::sandbox::{self, Attached, Ids, Network, Passwd, Security, Spec, Stubs};
 use crate::snapshot::{Snapshot, Type};
@@ -68,7 +68,7 @@ pub struct Container {
 impl Runner {
     /// One for the store at `path`.
     pub fn new(path: &Path) -> Self {
-        Runner(Arc::new(Workshop::new(path, Memory::default())))
+        Runner(Arc::new(Workshop::new(path, Memories::default())))
     }
 
     /// One for a store that is open in this process already.

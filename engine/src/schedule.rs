@@ -23,11 +23,14 @@ pub trait Work<T>: Sync {
     /// Runs a step that is not settled.
     fn run(&self, id: NodeId, node: &T, pending: Self::Pending) -> Result<(), Self::Error>;
 
+    /// Whether the failure of this step ends what does not depend on it too.
+    fn stops_others(&self, id: NodeId) -> bool;
+
     /// Told of each step that was dropped.
     fn dropped(&self, id: NodeId, node: &T);
 }
 
-/// How a graph ended: the failures in no order; none if everything has its result.
+/// How a graph ended: the failures, those that stopped others first; none if everything has its result.
 pub fn execute<T: Sync, W: Work<T>>(graph: &Graph<T>, work: &W, jobs: usize) -> Vec<W::Error> {
     let mut settled = vec![false; graph.len()];
     let mut pending: Vec<(NodeId, W::Pending)> = Vec::new();
@@ -60,7 +63,8 @@ struct Rest<'a, T, W: Work<T>> {
     /// Which nodes were begun.
     begun: Vec<OnceLock<()>>,
     failed: AtomicBool,
-    errors: std::sync::Mutex<Vec<W::Error>>,
+    /// Each with whether it ended the others too.
+    errors: std::sync::Mutex<Vec<(bool, W::Error)>>,
 }
 
 fn run_rest<T: Sync, W: Work<T>>(
@@ -91,8 +95,7 @@ fn run_rest<T: Sync, W: Work<T>>(
         let (mut next, mut needs) =
             pending.into_iter().next().map_or((None, None), |(id, needs)| (Some(id), Some(needs)));
         while let Some(id) = next {
-            rest.one(id, needs.take());
-            if rest.failed.load(Ordering::Acquire) {
+            if !rest.one(id, needs.take()) {
                 break;
             }
             next = graph
@@ -122,7 +125,9 @@ fn run_rest<T: Sync, W: Work<T>>(
             work.dropped(id, node);
         }
     }
-    rest.errors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    let mut errors = rest.errors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    errors.sort_by_key(|(stops_others, _)| !stops_others);
+    errors.into_iter().map(|(_, error)| error).collect()
 }
 
 /// Whether everything unsettled is one chain that begins at `first`.
@@ -171,8 +176,12 @@ impl<T: Sync, W: Work<T>> Rest<'_, T, W> {
         match result {
             Ok(()) => true,
             Err(error) => {
-                self.failed.store(true, Ordering::Release);
-                self.errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(error);
+                let stops_others = self.work.stops_others(id);
+                if stops_others {
+                    self.failed.store(true, Ordering::Release);
+                }
+                let mut errors = self.errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                errors.push((stops_others, error));
                 false
             }
         }
@@ -190,6 +199,8 @@ mod tests {
     struct Script {
         log: Mutex<Vec<String>>,
         fails: &'static str,
+        /// A failure leaves the others alone.
+        is_patient: bool,
         running: AtomicUsize,
         most: AtomicUsize,
     }
@@ -218,6 +229,10 @@ mod tests {
             self.running.fetch_sub(1, Ordering::SeqCst);
             self.note(format!("ran {name}"));
             if *name == self.fails { Err(format!("{name} failed")) } else { Ok(()) }
+        }
+
+        fn stops_others(&self, _: NodeId) -> bool {
+            !self.is_patient
         }
 
         fn dropped(&self, _: NodeId, (name, _): &(&'static str, bool)) {
@@ -258,5 +273,19 @@ mod tests {
         let script = Script { fails: "a", ..Script::default() };
         assert_eq!(execute(&graph, &script, 2), ["a failed"]);
         assert_eq!(*script.log.lock().unwrap(), ["ran a", "dropped b", "dropped c"]);
+    }
+
+    #[test]
+    fn what_does_not_depend_on_a_failure_that_was_foreseen_is_run() {
+        let mut graph = Graph::default();
+        let a = graph.add(("a", false), []);
+        graph.add(("b", false), [a]);
+        let c = graph.add(("c", false), []);
+        graph.add(("d", false), [c]);
+        let script = Script { fails: "a", is_patient: true, ..Script::default() };
+        assert_eq!(execute(&graph, &script, 1), ["a failed"]);
+        let mut log = script.log.lock().unwrap().clone();
+        log.sort_unstable();
+        assert_eq!(log, ["dropped b", "ran a", "ran c", "ran d"]);
     }
 }

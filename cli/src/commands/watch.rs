@@ -20,7 +20,7 @@ use crate::render::tty::TtySink;
 use crate::report;
 use crate::session::Session;
 use crate::text::{clean, quantity};
-use kiln_engine::api::{BuildError, Context, NamedContext, Outcome, Request};
+use kiln_engine::api::{BuildError, Context, Outcome, Request};
 use kiln_engine::container::{RunRequest, Runner};
 use kiln_engine::event::{Event, Sink};
 use kiln_engine::watch::{Driver, Ended, Options};
@@ -136,15 +136,9 @@ impl Args {
             let advice = "name one of them, or targets with the same file, context and arguments".into();
             return Err(UsageError::Unsupported { what, advice });
         }
-        let is_named = |(_, context): &(String, NamedContext)| matches!(context, NamedContext::Directory(_));
         if !matches!(meaning.request.context, Context::Directory(_)) {
             let what = "watching a context that is no directory".to_owned();
             return Err(UsageError::Unsupported { what, advice: "clone or unpack it, and watch the directory".into() });
-        }
-        if meaning.request.contexts.iter().any(is_named) {
-            let what = "watching the directory of a --build-context".to_owned();
-            let advice = "kiln watch follows one context: put the directory into it".into();
-            return Err(UsageError::Unsupported { what, advice });
         }
         if self.json {
             meaning.mode = Mode::Json;

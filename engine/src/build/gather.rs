@@ -5,7 +5,7 @@
 
 use super::context::{BuildContext, ContextError};
 use super::includes::Includes;
-use super::walk::Memory;
+use super::walk::Memories;
 use super::{File, baseline, boxed, open_context, read_dockerfile, store_error};
 use crate::api::{BuildError, Context, NamedContext, Request};
 use crate::plan::{ContextBase, ContextId, context_key};
@@ -55,9 +55,9 @@ pub(super) fn gather(
     request: &Request,
     store: &Store,
     fetcher: &Fetcher<'_>,
-    memory: &Memory,
+    memories: &Memories,
 ) -> Result<Gathered, BuildError> {
-    let gatherer = Gatherer { request, store, fetcher, memory };
+    let gatherer = Gatherer { request, store, fetcher, memories };
     let mut gathered = match &request.context {
         Context::Directory(root) => gatherer.directory(root)?,
         Context::Stdin => gatherer.stdin()?,
@@ -90,7 +90,7 @@ struct Gatherer<'a> {
     request: &'a Request,
     store: &'a Store,
     fetcher: &'a Fetcher<'a>,
-    memory: &'a Memory,
+    memories: &'a Memories,
 }
 
 impl Gatherer<'_> {
@@ -111,7 +111,7 @@ impl Gatherer<'_> {
                 (path, file, includes)
             }
         };
-        let contexts = vec![open_context(root, &path, self.memory.clone())?];
+        let contexts = vec![open_context(root, &path, self.memories.main())?];
         let project = baseline::project(root, &path);
         Ok(Gathered {
             file,
@@ -226,7 +226,7 @@ impl Gatherer<'_> {
                     return Err(failed(io::ErrorKind::NotADirectory.into()));
                 }
                 let opened =
-                    BuildContext::open_named(name, path, self.memory.clone()).map_err(|error| match error {
+                    BuildContext::open_named(name, path, self.memories.named(name)).map_err(|error| match error {
                         ContextError::Read { path, source } => BuildError::Context { path, source },
                         ContextError::Ignore { ref path, .. } => {
                             BuildError::Context { path: path.clone(), source: io::Error::other(error) }

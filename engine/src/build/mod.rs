@@ -54,6 +54,7 @@ use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::platform::Platform;
 use kiln_dsl::source::Sources;
 use kiln_dsl::span::Span;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -91,14 +92,15 @@ impl File {
 pub(crate) use copy_step::changed_meanwhile;
 pub(crate) use host::layer as host_layer;
 pub(crate) use includes::{Includes, read};
+pub(crate) use reads::Identity;
 pub(crate) use run_step::{account_files, existing, host_overlays};
 pub(crate) use stops::Stops;
-pub(crate) use walk::{Change, Memory};
+pub(crate) use walk::{Change, Memories, Memory};
 pub(crate) use workshop::Workshop;
 
 /// Builds what `request` asks for.
 pub fn build(request: &Request, sink: &dyn Sink, cancel: &Cancel) -> Result<Outcome, BuildError> {
-    build_in(&Workshop::new(&request.store, Memory::default()), request, sink, cancel, None)
+    build_in(&Workshop::new(&request.store, Memories::default()), request, sink, cancel, None)
 }
 
 /// Builds with what other builds of this process left in `shop`. With `stops`, single steps can be stopped.
@@ -115,7 +117,7 @@ pub(crate) fn build_in(
     let secrets = |id: &str| sources::secret(request, id);
     let agents = agents::Agents::new(request);
     let fetcher = sources::fetcher(request, store, &secrets, &agents, cancel);
-    let gathered = gather::gather(request, store, &fetcher, &shop.memory)?;
+    let gathered = gather::gather(request, store, &fetcher, &shop.memories)?;
     let gather::Gathered { mut file, path, contexts, main, named, project, includes } = gathered;
     let options = options(request, main, named);
     let parsed = includes::parse(&path, &mut file, &includes);
@@ -131,7 +133,7 @@ pub(crate) fn build_in(
     }
     let local = contexts.first().filter(|_| options.main == plan::ContextBase::Local(plan::ContextId(0)));
     tell_findings(&sheets, &images, local, &file, sink)?;
-    shop.set_reads(reads::Reads::of(&plan));
+    shop.set_planned(workshop::Planned { reads: reads::Reads::of(&plan), options, images });
     let begun = record::Begun::new(started, project);
     let baseline = baseline::Baseline::load(store, begun.project, request, &plan, &file);
     let book = book::Book::new(&plan, &file, sink);
@@ -142,6 +144,7 @@ pub(crate) fn build_in(
         sink,
         cancel,
         stops,
+        failures: shop.failures.as_ref(),
         file: &file,
         plan: &plan,
         contexts: &contexts,
@@ -162,6 +165,22 @@ pub(crate) fn build_in(
         sink.emit(Event::Warning { message: format!("this build cannot be explained later: {}", words.join(": ")) });
     }
     result
+}
+
+/// The steps of the newest plan that the Dockerfile, as it is now, has no more; `None` where that cannot be said
+/// without asking elsewhere.
+pub(crate) fn no_longer_planned(shop: &Workshop, request: &Request) -> Option<HashSet<usize>> {
+    let known = shop.planned()?;
+    let crate::api::Context::Directory(root) = &request.context else { return None };
+    let request = &*arguments::applied(request).ok()?;
+    let (path, mut file) = read_dockerfile(root, request.dockerfile.as_deref()).ok()?;
+    let parsed = includes::parse(&path, &mut file, &Includes::of_host(root, &path)).ok()?;
+    let sheets = wanted::sheets(request, &known.options, parsed, &file).ok()?;
+    let wanted: Vec<plan::Wanted<'_>> = sheets.iter().map(wanted::Sheet::wanted).collect();
+    match plan::plan(&wanted, &known.images) {
+        Ok(Planned::Plan(plan, _)) => Some(known.reads.without(&reads::Reads::of(&plan))),
+        Ok(Planned::Needs(_)) | Err(_) => None,
+    }
 }
 
 /// Says what building `request` would do, if `changed` paths of the context were edited too. Runs nothing and
@@ -191,7 +210,7 @@ pub fn plan(
     let secrets = |id: &str| sources::secret(request, id);
     let agents = agents::Agents::new(request);
     let fetcher = sources::fetcher(request, &store, &secrets, &agents, cancel);
-    let gathered = gather::gather(request, &store, &fetcher, &Memory::default())?;
+    let gathered = gather::gather(request, &store, &fetcher, &Memories::default())?;
     let gather::Gathered { mut file, path, mut contexts, main, named, project, includes } = gathered;
     let options = options(request, main, named);
     let parsed = includes::parse(&path, &mut file, &includes)?;
@@ -217,6 +236,7 @@ pub fn plan(
         sink,
         cancel,
         stops: None,
+        failures: None,
         file: &file,
         plan: &plan,
         contexts: &contexts,

@@ -340,6 +340,10 @@ impl Steps<'_> {
         let tracer = self.tracer(run, above, &snapshot)?;
         let (exit, traced) = sandbox::run_traced(&spec, tracer, output, self.cancel_of(step))?;
         if exit != sandbox::Exit::Code(0) {
+            // One that reached the network, or may have, can succeed with the same inputs.
+            if !self.offline(run) && traced.as_ref().is_none_or(|traced| traced.networked) {
+                self.fickle.lock().unwrap_or_else(PoisonError::into_inner).insert(step.shown);
+            }
             if self.request.on_error_shell {
                 self.look_around(spec, step)?;
             }

@@ -12,8 +12,9 @@ use super::copy_step::Made;
 use super::record::Begun;
 use super::traced::TracedHit;
 use super::why::{Reason, Root};
+use super::workshop::Failures;
 use super::{File, Stops, boxed, copy_step, declared, keys, run_step};
-use crate::api::{BuildError, Cancel, Request};
+use crate::api::{BuildError, Cancel, Exit, Request};
 use crate::digest::{KeyId, StepId};
 use crate::event::{Event, Sink, Stream};
 use crate::explain::diff::instruction_change;
@@ -28,8 +29,9 @@ use crate::source::Fetcher;
 use crate::store::logs::LogBuffer;
 use crate::store::{ImageLayerRef, Layer, Record, Store, Used};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
+use kiln_dsl::mount::MountKind;
 use kiln_dsl::platform::Platform;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -103,6 +105,12 @@ pub(crate) struct Steps<'a> {
     pub sink: &'a dyn Sink,
     pub cancel: &'a Cancel,
     stops: Option<&'a Stops>,
+    /// What failed before, where that is not to be tried again.
+    failures: Option<&'a Failures>,
+    /// The steps, by their places, that failed and may end otherwise the next time.
+    pub fickle: Mutex<HashSet<usize>>,
+    /// The nodes that were not run, because they have failed before.
+    given_up: Mutex<HashSet<NodeId>>,
     /// The handles of the steps that run, where each has its own.
     cancels: Vec<OnceLock<Cancel>>,
     pub file: &'a File,
@@ -132,6 +140,7 @@ pub(crate) struct Parts<'a> {
     pub sink: &'a dyn Sink,
     pub cancel: &'a Cancel,
     pub stops: Option<&'a Stops>,
+    pub failures: Option<&'a Failures>,
     pub file: &'a File,
     pub plan: &'a Plan,
     pub contexts: &'a [BuildContext],
@@ -151,6 +160,7 @@ impl<'a> Steps<'a> {
             sink,
             cancel,
             stops,
+            failures,
             file,
             plan,
             contexts,
@@ -170,6 +180,9 @@ impl<'a> Steps<'a> {
             sink,
             cancel,
             stops,
+            failures,
+            fickle: Mutex::default(),
+            given_up: Mutex::default(),
             cancels: plan.shown.iter().map(|_| OnceLock::new()).collect(),
             file,
             plan,
@@ -423,6 +436,37 @@ impl<'a> Steps<'a> {
             place: Some(self.file.place(shown.span)),
             reason: missed.reason.words.clone(),
         })
+    }
+
+    /// The failure of a step that failed under the same key before, which is not run again.
+    fn failed_before(&self, id: NodeId, step: &Step, missed: &Missed) -> Option<BuildError> {
+        if self.no_cache(step) || declared::runs_always(step) {
+            return None;
+        }
+        let exit = Exit::Code(self.failures?.code(missed.key.id())?);
+        let reason = format!("{exit}, not tried again: nothing in its key has changed since it failed");
+        let verdict = Verdict::Failed(Some(missed.reason.cause));
+        self.book.finish(step.shown, Ending { verdict, reason, ..Ending::of_miss(missed) });
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        if let Some(stops) = self.stops {
+            stops.end(step.shown);
+        }
+        let shown = &self.plan.shown[step.shown];
+        Some(BuildError::StepFailed { step: shown.name.clone(), place: Some(self.file.place(shown.span)), exit })
+    }
+
+    /// Remembers that a command failed, unless it may end otherwise with the same key.
+    fn remember_failure(&self, step: &Step, key: &Key, error: &BuildError) {
+        // What is no part of a key decides too: the content of caches, the values of secrets.
+        let has_more = matches!(&step.kind, StepKind::Run(run) if run.insecure || run.mounts.iter().any(|mount| {
+            matches!(mount.mount.kind, MountKind::Cache | MountKind::Secret | MountKind::Ssh)
+        }));
+        let is_fickle = has_more || self.fickle.lock().unwrap_or_else(PoisonError::into_inner).contains(&step.shown);
+        if let (Some(failures), BuildError::StepFailed { exit: Exit::Code(code), .. }) = (self.failures, error)
+            && !is_fickle
+        {
+            failures.add(key.id(), *code);
+        }
     }
 
     /// The ending of a step whose result is known.
@@ -799,6 +843,9 @@ impl Work<Step> for Steps<'_> {
             self.book.finish(step.shown, ending);
             return Err(error);
         }
+        if let Some(error) = self.failed_before(id, step, &missed) {
+            return Err(error);
+        }
         // A source that turns out to be unchanged never starts.
         if !matches!(step.kind, StepKind::Source(_)) {
             self.sink.emit(Event::StepStarted { step: step.shown, reason: missed.reason.words.clone() });
@@ -828,6 +875,7 @@ impl Work<Step> for Steps<'_> {
         }
         self.keep_log(step.shown, &key);
         if let Err(error) = &result {
+            self.remember_failure(step, &key, error);
             let ending = match error {
                 BuildError::Cancelled => Ending::new(Verdict::Cancelled),
                 error => {
@@ -842,6 +890,10 @@ impl Work<Step> for Steps<'_> {
             self.book.finish(step.shown, Ending { duration: started.elapsed().as_secs_f64(), ..ending });
         }
         result
+    }
+
+    fn stops_others(&self, id: NodeId) -> bool {
+        !self.given_up.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
     fn dropped(&self, _: NodeId, step: &Step) {

@@ -7,7 +7,7 @@ use crate::tree::scan::{Choice, Options, Owner, ScanError};
 use crate::tree::statcache::StatCache;
 use crate::tree::{Entry, Kind, Tree, TreePath};
 use kiln_dsl::ignore::Ignore;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -51,6 +51,7 @@ impl Walk {
         };
         put(root.as_os_str().as_bytes());
         put(self.ignore_digest.as_bytes());
+        put(if self.reach.is_some() { b"parts" } else { b"all" });
         for part in self.reach.iter().flatten() {
             put(part.as_bytes());
         }
@@ -129,20 +130,43 @@ pub(crate) enum Change {
     Lost,
 }
 
+/// Called after each scan.
+type Listener = Arc<dyn Fn() + Send + Sync>;
+
 /// The files of a context as they were last seen; clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct Memory {
     kept: Arc<Mutex<Option<Kept>>>,
-    /// Called after each scan.
-    listener: Option<Arc<dyn Fn() + Send + Sync>>,
+    listener: Option<Listener>,
+}
+
+/// The memories of a build's contexts; clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Memories {
+    main: Memory,
+    named: Arc<Mutex<BTreeMap<String, Memory>>>,
+}
+
+impl Memories {
+    /// Ones that tell of each scan.
+    pub fn telling(listener: impl Fn() + Send + Sync + 'static) -> Self {
+        Memories { main: Memory { kept: Arc::default(), listener: Some(Arc::new(listener)) }, named: Arc::default() }
+    }
+
+    /// That of the main context.
+    pub fn main(&self) -> Memory {
+        self.main.clone()
+    }
+
+    /// That of a named one.
+    pub fn named(&self, name: &str) -> Memory {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Memory { kept: Arc::default(), listener: self.main.listener.clone() };
+        named.entry(name.to_owned()).or_insert_with(new).clone()
+    }
 }
 
 impl Memory {
-    /// One that tells of each scan.
-    pub fn telling(listener: impl Fn() + Send + Sync + 'static) -> Self {
-        Memory { kept: Arc::default(), listener: Some(Arc::new(listener)) }
-    }
-
     pub fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

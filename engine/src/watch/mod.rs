@@ -8,11 +8,12 @@
 //! again, never that a change is missed.
 //!
 //! [`debounce`] is pure; [`eyes`] alone knows the kernel's notifications; [`files`] are the Dockerfile and its
-//! like; [`run`] is the loop. Nothing here prints.
+//! like; a [`place`] is a context; [`run`] is the loop. Nothing here prints.
 
 mod debounce;
 mod eyes;
 mod files;
+mod place;
 mod run;
 
 pub use run::watch;

@@ -2,15 +2,18 @@
 
 use super::debounce::Debounce;
 use super::eyes::{Eyes, Seen};
-use super::files::Files;
+use super::files::{Files, Role};
+use super::place::Place;
 use super::{Driver, Ended, Options};
-use crate::api::{BuildError, Context, Destination, Outcome, Output, Request};
-use crate::build::{Change, Memory, Stops, Workshop, build_in, changed_meanwhile, dockerfiles};
+use crate::api::{BuildError, Context, Destination, NamedContext, Outcome, Output, Request};
+use crate::build::{
+    Change, Identity, Memories, Stops, Workshop, build_in, changed_meanwhile, dockerfiles, no_longer_planned,
+};
 use crate::cancel::Cancel;
 use crate::container::Runner;
 use crate::image::output::TEMPORARY_PREFIX;
-use crate::tree::refresh::{Depth, Dirty};
-use crate::tree::{Kind, TreePath};
+use crate::tree::TreePath;
+use crate::tree::refresh::Depth;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -89,10 +92,10 @@ struct Loop<'scope, 'env> {
     options: &'env Options,
     sender: mpsc::Sender<Message>,
     shop: Option<Arc<Workshop>>,
-    memory: Memory,
+    memories: Memories,
     request: Option<Request>,
-    /// The context's directory, without links.
-    root: PathBuf,
+    /// The contexts that are directories, by their numbers in a plan.
+    places: Vec<Place>,
     eyes: Option<Eyes>,
     /// How often everything is looked at, where that has to be.
     poll: Option<Duration>,
@@ -102,14 +105,12 @@ struct Loop<'scope, 'env> {
     debounce: Debounce,
     /// Since when git has been waited for.
     held: Option<Instant>,
-    dirty: Dirty,
-    all_dirty: bool,
     files_dirty: bool,
     building: Option<Building>,
     /// A build has to follow the one that runs.
     again: bool,
     /// How often in a row each step was stopped.
-    stopped: HashMap<usize, u32>,
+    stopped: HashMap<Identity, u32>,
     builds: u64,
     /// The last build that was not given up has failed.
     failed: bool,
@@ -123,7 +124,7 @@ impl<'scope, 'env> Loop<'scope, 'env> {
         sender: mpsc::Sender<Message>,
     ) -> Self {
         let scanned = std::sync::Mutex::new(sender.clone());
-        let memory = Memory::telling(move || {
+        let memories = Memories::telling(move || {
             let sender = scanned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let _gone = sender.send(Message::Scanned);
         });
@@ -133,17 +134,15 @@ impl<'scope, 'env> Loop<'scope, 'env> {
             options,
             sender,
             shop: None,
-            memory,
+            memories,
             request: None,
-            root: PathBuf::new(),
+            places: Vec::new(),
             eyes: None,
             poll: options.poll,
             files: Files::default(),
             written: Vec::new(),
             debounce: Debounce::new(options.debounce),
             held: None,
-            dirty: Dirty::new(),
-            all_dirty: false,
             files_dirty: false,
             building: None,
             again: false,
@@ -179,7 +178,7 @@ impl<'scope, 'env> Loop<'scope, 'env> {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if self.poll.is_some() && self.debounce.deadline().is_none() {
-                        (self.all_dirty, self.files_dirty) = (true, true);
+                        self.everything_is_dirty();
                         self.check()?;
                     }
                 }
@@ -215,7 +214,8 @@ impl<'scope, 'env> Loop<'scope, 'env> {
         let mut counts = false;
         match seen {
             Seen::Missed => {
-                (self.all_dirty, self.files_dirty, counts) = (true, true, true);
+                self.everything_is_dirty();
+                counts = true;
             }
             Seen::Paths(paths) => {
                 for (path, depth) in paths {
@@ -241,32 +241,19 @@ impl<'scope, 'env> Loop<'scope, 'env> {
         {
             self.go_blind(&blind.to_string());
         }
-        if path == self.root {
-            // Deleted, or made again; of its own attributes nothing is built.
-            let is_other = depth == Depth::All;
-            self.all_dirty |= is_other;
-            self.files_dirty |= is_other;
-            return is_other;
+        let mut counts = concerns;
+        for place in &mut self.places {
+            let marked = place.mark(path, depth, self.failed);
+            // A root that is another directory by now may have other files beside the context too.
+            self.files_dirty |= marked && path == place.root();
+            counts |= marked;
         }
-        let Ok(below) = path.strip_prefix(&self.root) else { return concerns };
-        let path = TreePath::new(below.as_os_str().as_bytes());
-        let kept = self.memory.lock();
-        let Some(kept) = kept.as_ref() else {
-            // A build that failed to read the context is tried again with whatever happens in it.
-            self.all_dirty |= self.failed;
-            return concerns || self.failed;
-        };
-        let out = |dir: &TreePath| kept.walk.choose(dir, true) == crate::tree::scan::Choice::Skip;
-        if path.ancestors().iter().filter(|dir| !dir.is_root()).any(out) {
-            return concerns;
-        }
-        let is_out = |is_dir| kept.walk.choose(&path, is_dir) == crate::tree::scan::Choice::Skip;
-        if is_out(false) && is_out(true) {
-            return concerns;
-        }
-        let known = self.dirty.entry(path).or_insert(depth);
-        *known = (*known).max(depth);
-        true
+        counts
+    }
+
+    fn everything_is_dirty(&mut self) {
+        self.files_dirty = true;
+        self.places.iter_mut().for_each(Place::mark_all);
     }
 
     /// Whether a path is one that builds write, or a file that becomes one.
@@ -282,7 +269,8 @@ impl<'scope, 'env> Loop<'scope, 'env> {
     fn is_held(&mut self) -> bool {
         let now = Instant::now();
         let since = *self.held.get_or_insert(now);
-        let held = now - since < GIT_LOCK_MAX && self.root.join(".git/index.lock").exists();
+        let is_locked = || self.places.iter().any(|place| place.root().join(".git/index.lock").exists());
+        let held = now - since < GIT_LOCK_MAX && is_locked();
         match held {
             true => self.debounce.hold(now),
             false => self.held = None,
@@ -296,33 +284,32 @@ impl<'scope, 'env> Loop<'scope, 'env> {
         let mut worth = false;
         let mut stale: Option<HashSet<usize>> = Some(HashSet::new());
         if std::mem::take(&mut self.files_dirty) {
-            let changed = self.files.changed();
-            if !changed.is_empty() {
+            for (role, path) in self.files.changed() {
                 worth = true;
-                stale = None;
-            }
-            paths.extend(changed);
-        }
-        let dirty = std::mem::take(&mut self.dirty);
-        let change = match std::mem::take(&mut self.all_dirty) {
-            true => self.rescan(),
-            false if dirty.is_empty() => Change::Paths(Vec::new()),
-            false => self.memory.refresh(&dirty),
-        };
-        match change {
-            Change::Paths(mut changed) => {
-                changed.retain(|path| !self.is_own(&self.root.join(std::ffi::OsStr::from_bytes(path.as_bytes()))));
-                let affected = self.affected(&changed);
-                if !changed.is_empty() && affected.as_ref().is_none_or(|affected| !affected.is_empty()) {
-                    worth = true;
-                    paths
-                        .extend(changed.iter().map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path.as_bytes()))));
+                stale = stale.and_then(|stale| Some(&stale | &self.stale_by(role)?));
+                if role == Role::Root {
+                    self.request = None;
                 }
-                stale = stale.and_then(|stale| Some(stale.union(&affected?).copied().collect()));
+                paths.push(path);
             }
-            Change::Lost => {
-                worth = true;
-                stale = None;
+        }
+        for number in 0..self.places.len() {
+            let store = self.shop.as_ref().and_then(|shop| shop.store().ok());
+            match self.places[number].look(store, self.failed) {
+                Change::Paths(mut changed) => {
+                    let place = &self.places[number];
+                    changed.retain(|path| !self.is_own(&place.at(path)));
+                    let affected = self.affected(number, &changed);
+                    if !changed.is_empty() && affected.as_ref().is_none_or(|affected| !affected.is_empty()) {
+                        worth = true;
+                        paths.extend(changed.iter().map(|path| place.shown(path)));
+                    }
+                    stale = stale.and_then(|stale| Some(&stale | &affected?));
+                }
+                Change::Lost => {
+                    worth = true;
+                    stale = None;
+                }
             }
         }
         self.look();
@@ -336,37 +323,35 @@ impl<'scope, 'env> Loop<'scope, 'env> {
         Ok(())
     }
 
-    fn rescan(&mut self) -> Change {
-        if self.memory.lock().is_none() {
-            // Nothing of the context was built from, unless that was what failed.
-            return if self.failed { Change::Lost } else { Change::Paths(Vec::new()) };
-        }
-        match self.shop.as_ref().map(|shop| shop.store()) {
-            Some(Ok(store)) => self.memory.rescan(store),
-            _ => Change::Lost,
-        }
+    /// The steps that changed paths of a context make worthless; `None` where that cannot be said.
+    fn affected(&self, number: usize, changed: &[TreePath]) -> Option<HashSet<usize>> {
+        let planned = self.shop.as_ref()?.planned()?;
+        Some(planned.reads.affected(number, changed, self.places[number].has_links()))
     }
 
-    /// The steps that changed paths make worthless; `None` where that cannot be said.
-    fn affected(&self, changed: &[TreePath]) -> Option<HashSet<usize>> {
-        let reads = self.shop.as_ref()?.reads()?;
-        let kept = self.memory.lock();
-        let has_links = kept.as_ref().is_none_or(|kept| {
-            kept.source.tree.entries().iter().any(|entry| matches!(entry.kind, Kind::Symlink { .. }))
-        });
-        Some(reads.affected(changed, has_links))
+    /// The steps that a changed file beside the contexts makes worthless; `None` where that cannot be said.
+    fn stale_by(&self, role: Role) -> Option<HashSet<usize>> {
+        let shop = self.shop.as_ref()?;
+        match role {
+            Role::Dockerfile => no_longer_planned(shop, self.request.as_ref()?),
+            Role::Ignore(number) => Some(shop.planned()?.reads.readers_of(number)),
+            Role::Commit(_) => Some(shop.planned()?.reads.askers()),
+            Role::Root | Role::Other => None,
+        }
     }
 
     /// Gives the running build up for a newer state: steps that it has made worthless are stopped, others may end.
     fn supersede(&mut self, stale: Option<&HashSet<usize>>) {
         let Some(building) = &mut self.building else { return };
         building.superseded = true;
+        let planned = self.shop.as_ref().and_then(|shop| shop.planned());
+        let name = |step: usize| planned.as_ref().map(|planned| planned.reads.identity(step)).unwrap_or_default();
         let stopped = &mut self.stopped;
         let worthless = |step: usize| {
-            let often = stopped.get(&step).copied().unwrap_or_default();
+            let often = stopped.get(&name(step)).copied().unwrap_or_default();
             stale.is_none_or(|stale| stale.contains(&step)) && often < MOST_STOPS
         };
-        let now = building.stops.supersede(&worthless);
+        let now: Vec<Identity> = building.stops.supersede(&worthless).into_iter().map(name).collect();
         stopped.retain(|step, _| now.contains(step));
         for step in now {
             *stopped.entry(step).or_default() += 1;
@@ -377,14 +362,13 @@ impl<'scope, 'env> Loop<'scope, 'env> {
     fn look(&mut self) {
         let Some(eyes) = &mut self.eyes else { return };
         let mut wanted = self.files.directories();
-        wanted.extend(self.root.parent().map(Path::to_path_buf));
-        if self.memory.lock().is_none() {
-            // Not known at the moment: what was watched is watched on.
-            wanted.extend(eyes.watched().cloned());
-        }
-        if let Some(kept) = self.memory.lock().as_ref() {
-            wanted.insert(self.root.clone());
-            wanted.extend(kept.dirs.iter().map(|dir| self.root.join(std::ffi::OsStr::from_bytes(dir.as_bytes()))));
+        for place in &self.places {
+            wanted.extend(place.root().parent().map(Path::to_path_buf));
+            match place.directories() {
+                Some(directories) => wanted.extend(directories),
+                // Not known at the moment: what was watched is watched on.
+                None => wanted.extend(eyes.watched().filter(|dir| dir.starts_with(place.root())).cloned()),
+            }
         }
         let new = match eyes.watch(wanted) {
             Ok(new) => new,
@@ -398,11 +382,7 @@ impl<'scope, 'env> Loop<'scope, 'env> {
         }
         self.files_dirty = true;
         for dir in new {
-            match dir.strip_prefix(&self.root) {
-                Ok(below) if below.as_os_str().is_empty() => self.all_dirty = true,
-                Ok(below) => drop(self.dirty.insert(TreePath::new(below.as_os_str().as_bytes()), Depth::All)),
-                Err(_) => {}
-            }
+            self.places.iter_mut().for_each(|place| place.mark_new(&dir));
         }
         // As soon as possible: nothing says that more is to come.
         self.debounce.event(Instant::now());
@@ -436,7 +416,7 @@ impl<'scope, 'env> Loop<'scope, 'env> {
     /// Notes what a request is about, before its build begins.
     fn prepare(&mut self, request: &Request) {
         if self.shop.is_none() || self.request.as_ref().is_some_and(|known| known.store != request.store) {
-            self.shop = Some(Arc::new(Workshop::new(&request.store, self.memory.clone()).lasting()));
+            self.shop = Some(Arc::new(Workshop::new(&request.store, self.memories.clone()).lasting()));
         }
         if self.request.as_ref() == Some(request) {
             return;
@@ -447,14 +427,31 @@ impl<'scope, 'env> Loop<'scope, 'env> {
             // What is elsewhere tells nobody; its Dockerfile may be here.
             Context::Stdin | Context::Remote(_) => &here,
         };
-        self.root = std::fs::canonicalize(root).unwrap_or_else(|_| root.clone());
-        let mut paths = dockerfiles(root, request.dockerfile.as_deref());
-        let ignores: Vec<PathBuf> =
-            paths.iter().map(|path| PathBuf::from(format!("{}.dockerignore", path.display()))).collect();
-        paths.extend(ignores);
-        paths.push(root.join(".dockerignore"));
-        paths.extend(self.driver.files());
-        self.files = Files::of(paths);
+        let directory = |(name, context): &(String, NamedContext)| match context {
+            NamedContext::Directory(path) => Some((Some(name.clone()), path.clone())),
+            _ => None,
+        };
+        // In the order in which a build numbers them.
+        let named = request.contexts.iter().filter_map(directory);
+        let all: Vec<(Option<String>, PathBuf)> = [(None, root.clone())].into_iter().chain(named).collect();
+        let mut files: Vec<(Role, PathBuf)> = Vec::new();
+        for path in dockerfiles(root, request.dockerfile.as_deref()) {
+            files.push((Role::Ignore(0), PathBuf::from(format!("{}.dockerignore", path.display()))));
+            files.push((Role::Dockerfile, path));
+        }
+        self.places.clear();
+        for (number, (name, path)) in all.into_iter().enumerate() {
+            files.push((Role::Ignore(number), path.join(".dockerignore")));
+            files.push((Role::Root, path.clone()));
+            files.push((Role::Commit(number), path.clone()));
+            let memory = match &name {
+                Some(name) => self.memories.named(name),
+                None => self.memories.main(),
+            };
+            self.places.push(Place::new(&path, name.is_some(), memory));
+        }
+        files.extend(self.driver.files().into_iter().map(|path| (Role::Other, path)));
+        self.files = Files::of(files);
         self.written = request.outputs.iter().filter_map(destination).chain(self.driver.written()).collect();
         for path in &mut self.written {
             *path = without_links(path);
@@ -468,13 +465,19 @@ impl<'scope, 'env> Loop<'scope, 'env> {
         let superseded = self.building.take().is_some_and(|building| building.superseded);
         let included = self.shop.as_ref().map(|shop| shop.included()).unwrap_or_default();
         if self.files.extend(included) {
+            // They may have changed since they were read, unseen.
+            self.files_dirty = true;
+            self.debounce.event(Instant::now());
             self.look();
         }
         let moved = result.as_ref().is_err_and(changed_meanwhile);
         if superseded || moved {
             if moved && !self.again {
                 // The event of it may be on its way still.
-                self.rescan();
+                for place in &mut self.places {
+                    place.mark_all();
+                    place.look(self.shop.as_ref().and_then(|shop| shop.store().ok()), self.failed);
+                }
             }
             self.tell(Ended::Superseded);
             self.build()?;
@@ -482,6 +485,9 @@ impl<'scope, 'env> Loop<'scope, 'env> {
         }
         self.stopped.clear();
         self.failed = result.is_err();
+        let planned = self.shop.as_ref().and_then(|shop| shop.planned());
+        self.files.count_commits(planned.is_some_and(|planned| !planned.reads.askers().is_empty()));
+        self.look();
         let last = self.options.once && self.builds > 1;
         let failed = last && result.is_err();
         if failed {

@@ -1,7 +1,7 @@
 //! Edits while it builds, lost events, directories that come and go.
 
 use super::{Watch, clean_image, timeless};
-use kiln_tests::{Busybox, Project};
+use kiln_tests::{Busybox, Kiln, Project};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -117,4 +117,51 @@ fn an_interrupt_ends_a_build_at_once_and_leaves_nothing() {
         fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.windows(4).any(|part| part == b"4242"))
     });
     assert!(!sleeping);
+}
+
+#[test]
+fn a_dockerfile_that_changes_stops_only_the_steps_that_it_has_no_more() {
+    let dockerfile = "FROM busybox AS slow\nRUN sleep 3; echo kept > /kept\n\
+                      FROM busybox AS stale\nRUN sleep 60; echo one > /out\n\
+                      FROM busybox\nCOPY --from=slow /kept /\nCOPY --from=stale /out /\n";
+    let project = Project::new(&[("Dockerfile", dockerfile)]);
+    let kiln = timeless();
+    let Some(()) = Busybox::import(&kiln) else { return };
+    let mut watch = Watch::spawn(&kiln, project.path(), &[]);
+    std::thread::sleep(Duration::from_millis(1500));
+    let since = Instant::now();
+    project.write("Dockerfile", &dockerfile.replace("sleep 60; echo one", "echo two"));
+    let first = watch.next_end();
+    assert!(first.is_err(), "{first:?}");
+    let round = watch.until_quiet(1);
+    assert_eq!(round.images.len(), 1, "{round:?}");
+    assert!(since.elapsed() < Duration::from_secs(40), "the step that is gone was not stopped");
+    assert_eq!(watch.verdicts_of("RUN sleep 3"), ["miss", "hit"]);
+}
+
+#[test]
+fn a_step_that_failed_is_not_tried_again_before_its_key_changes() {
+    let dockerfile = "FROM busybox AS bad\nCOPY a /\nRUN grep -q good /a\n\
+                      FROM busybox AS good\nCOPY b /\nRUN cp /b /out\n\
+                      FROM busybox\nCOPY --from=bad /a /\nCOPY --from=good /out /\n";
+    let project = Project::new(&[("Dockerfile", dockerfile), ("a", "bad"), ("b", "1")]);
+    let kiln = timeless();
+    let Some(()) = Busybox::import(&kiln) else { return };
+    let (mut watch, first) = Watch::start(&kiln, &project, &[]);
+    assert_eq!(first.errors.len(), 1, "{first:?}");
+    project.write("b", "2");
+    let round = watch.until_quiet(1);
+    assert_eq!(round.errors.len(), 1, "{round:?}");
+    // What does not need it is built.
+    assert_eq!(watch.verdicts_of("RUN cp /b").last().map(String::as_str), Some("miss"));
+    assert_eq!(watch.verdicts_of("RUN grep"), ["failed", "failed"]);
+    assert!(watch.reasons_of("RUN grep")[1].contains("not tried again"), "{:?}", watch.reasons_of("RUN grep"));
+    project.write("a", "good");
+    let round = watch.until_quiet(1);
+    assert_eq!(round.images, [clean_image_of(&project, &kiln)], "{round:?}");
+}
+
+/// The image of the same files in the same store, where the base is.
+fn clean_image_of(project: &Project, kiln: &Kiln) -> String {
+    kiln.build([project.path()]).ok().image()
 }

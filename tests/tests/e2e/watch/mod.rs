@@ -2,6 +2,7 @@
 //!
 //! The contexts have no RUN, so that these tests need neither root nor a base image.
 
+mod beside;
 mod busy;
 mod container;
 mod editors;
@@ -86,8 +87,17 @@ impl Watch {
 
     /// How the step whose instruction begins so ended, in each build that had it.
     pub fn verdicts_of(&self, instruction: &str) -> Vec<String> {
+        self.endings_of(instruction, "verdict")
+    }
+
+    /// The same for what was said of it.
+    pub fn reasons_of(&self, instruction: &str) -> Vec<String> {
+        self.endings_of(instruction, "reason")
+    }
+
+    fn endings_of(&self, instruction: &str, field: &str) -> Vec<String> {
         let mut step = None;
-        let mut verdicts = Vec::new();
+        let mut endings = Vec::new();
         for event in &self.seen {
             if event["event"] == "build_started" {
                 let steps = event["steps"].as_array().unwrap();
@@ -95,10 +105,10 @@ impl Watch {
                 step = steps.iter().position(begins);
             }
             if event["event"] == "step_finished" && event["step"].as_u64().map(|step| step as usize) == step {
-                verdicts.push(event["verdict"].as_str().unwrap().to_owned());
+                endings.push(event[field].as_str().unwrap_or_default().to_owned());
             }
         }
-        verdicts
+        endings
     }
 
     pub fn pid(&self) -> i32 {
