@@ -69,6 +69,16 @@ pub trait Engine {
         terminate: &Cancel,
     ) -> Result<Exit, ManageError>;
 
+    /// Runs a command in what a step of a build left behind. With `terminate` it gets SIGTERM.
+    fn run_step(
+        &self,
+        store: &Path,
+        step: (Which<'_>, &str),
+        request: &RunRequest,
+        streams: Attached,
+        terminate: &Cancel,
+    ) -> Result<Exit, ManageError>;
+
     /// The instructions that made an image, the newest first.
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError>;
 
@@ -159,6 +169,19 @@ impl Engine for Local {
         let failed =
             |source: std::io::Error| ManageError::Run { image: request.image.clone(), source: Box::new(source) };
         Runner::new(store).prepare(request)?.run(streams, terminate, &Cancel::new().map_err(failed)?)
+    }
+
+    fn run_step(
+        &self,
+        store: &Path,
+        (which, step): (Which<'_>, &str),
+        request: &RunRequest,
+        streams: Attached,
+        terminate: &Cancel,
+    ) -> Result<Exit, ManageError> {
+        let failed = |source: std::io::Error| ManageError::Run { image: step.to_owned(), source: Box::new(source) };
+        let cancel = Cancel::new().map_err(failed)?;
+        Runner::new(store).prepare_step(which, step, request)?.run(streams, terminate, &cancel)
     }
 
     fn history(&self, store: &Path, image: &str) -> Result<Vec<HistoryRow>, ManageError> {

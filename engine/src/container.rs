@@ -5,10 +5,12 @@
 
 use crate::api::{Cancel, Exit, ManageError, Source};
 use crate::build::{Memories, Workshop, account_files, existing, host_layer, host_overlays};
+use crate::digest::LayerId;
 use crate::image::config::ImageConfig;
+use crate::manage::Which;
 use crate::sandbox::{self, Attached, Ids, Network, Passwd, Security, Spec, Stubs};
 use crate::snapshot::{Snapshot, Type};
-use crate::store::{Staged, Store, StoreError};
+use crate::store::{Layer, Staged, Store, StoreError};
 use crate::tree::TreePath;
 use std::ffi::OsString;
 use std::io;
@@ -88,16 +90,63 @@ impl Runner {
         let unusable = |source: Source| ManageError::Run { image: request.image.clone(), source };
         store.pin(key.as_bytes()).map_err(&failed)?;
         let config = ImageConfig::read_base(&image.config).map_err(|error| unusable(Box::new(error)))?;
-        let mut layers = Vec::with_capacity(image.layers.len() + 1);
-        if !image.portable {
-            layers.push(host_layer(store).map_err(|error| unusable(Box::new(error)))?);
+        let host = match image.portable {
+            true => None,
+            false => Some(host_layer(store).map_err(|error| unusable(Box::new(error)))?),
+        };
+        let ids: Vec<LayerId> =
+            host.iter().map(|layer| layer.id()).chain(image.layers.iter().map(|layer| layer.id)).collect();
+        self.container(store, &ids, host.as_ref(), &config, request)
+    }
+
+    /// Makes a container ready whose files are those after a step of a build, or before it where it failed; with the
+    /// environment, the directory and the user of the nearest command, else of the image that its stage begins with.
+    ///
+    /// # Errors
+    /// The store knows no such step, or its layers are gone.
+    pub fn prepare_step(&self, which: Which<'_>, step: &str, request: &RunRequest) -> Result<Container, ManageError> {
+        let store_path = self.0.path().to_path_buf();
+        let failed = |error: StoreError| ManageError::Store { path: store_path.clone(), source: Box::new(error) };
+        let store = self.0.store().map_err(&failed)?;
+        let after = crate::manage::after_step(store, self.0.path(), which, step)?;
+        let mut config = match &after.base {
+            Some(base) => match crate::manage::find_image(store, base, &failed) {
+                Ok((_, image)) => ImageConfig::read_base(&image.config).ok(),
+                // The host's files, nothing, or an image that is gone by now.
+                Err(_) => None,
+            },
+            None => None,
         }
-        for layer in &image.layers {
-            let found = store.layer(layer.id).map_err(&failed)?;
-            layers.push(found.ok_or_else(|| unusable(Box::new(Unusable::Layer(layer.id))))?);
+        .unwrap_or_else(|| ImageConfig::scratch("", "", ""));
+        if after.base.is_none() {
+            config.config.env = after.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            (config.config.working_dir, config.config.user) = (after.workdir, after.user);
+        }
+        // Only a build on this host's files can have them, and as long as they are the same.
+        let host = host_layer(store).ok().filter(|host| after.layers.first() == Some(&host.id()));
+        let request = RunRequest { image: after.name, ..request.clone() };
+        self.container(store, &after.layers, host.as_ref(), &config, &request)
+    }
+
+    fn container(
+        &self,
+        store: &Store,
+        ids: &[LayerId],
+        host: Option<&Arc<Layer>>,
+        config: &ImageConfig,
+        request: &RunRequest,
+    ) -> Result<Container, ManageError> {
+        let unusable = |source: Source| ManageError::Run { image: request.image.clone(), source };
+        let mut layers = Vec::with_capacity(ids.len());
+        for id in ids {
+            let found = match host.filter(|host| host.id() == *id) {
+                Some(host) => Some(host.clone()),
+                None => store.layer(*id).map_err(|error| unusable(Box::new(error)))?,
+            };
+            layers.push(found.ok_or_else(|| unusable(Box::new(Unusable::Layer(*id))))?);
         }
         let mut held = Vec::new();
-        let spec = spec(store, &Snapshot::of(layers), &config, request, &mut held).map_err(unusable)?;
+        let spec = spec(store, &Snapshot::of(layers), config, request, &mut held).map_err(unusable)?;
         Ok(Container { spec, image: request.image.clone(), _held: held, _runner: self.clone() })
     }
 }

@@ -1,11 +1,13 @@
-//! `kiln run IMAGE [COMMAND…]` and `kiln shell IMAGE`: a command in an image, with the terminal as its own.
+//! `kiln run IMAGE [COMMAND…]` and `kiln shell IMAGE|STEP`: a command in an image, or in what a step of a build left
+//! behind, with the terminal as its own.
 
 use crate::exit::Exit;
 use crate::failure::{Failure, UsageError};
 use crate::session::Session;
 use crate::sys;
-use kiln_engine::api;
+use kiln_engine::api::{self, Cancel, ManageError};
 use kiln_engine::container::RunRequest;
+use kiln_engine::manage::Which;
 use kiln_engine::sandbox::Attached;
 
 /// The arguments of `kiln run`.
@@ -29,9 +31,17 @@ pub struct Args {
 pub struct ShellArgs {
     #[command(flatten)]
     place: Place,
-    /// A name, an id, or the beginning of an id
-    image: String,
+    /// An image: a name, an id, or the beginning of an id. Or a step: its number, STAGE:NUMBER, or a part of its name;
+    /// with two arguments, the build that it is of
+    #[arg(value_name = "IMAGE-OR-STEP")]
+    first: String,
+    /// A step of the build that the first argument names
+    #[arg(value_name = "STEP")]
+    second: Option<String>,
 }
+
+/// A number that is no longer is a step's, and not the beginning of an image's id.
+const NUMBER_MAX_DIGITS: usize = 3;
 
 /// Where and as whom a command runs.
 #[derive(clap::Args, Debug)]
@@ -82,15 +92,47 @@ impl Args {
 impl ShellArgs {
     /// Runs a shell.
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
-        let request = self.place.request(self.image, session)?;
-        run(&RunRequest { shell: true, ..request }, session)
+        let request = RunRequest { shell: true, ..self.place.request(self.first.clone(), session)? };
+        let first = self.first.as_str();
+        if let Some(step) = &self.second {
+            return run_step((Some(first), step), &request, session);
+        }
+        let is_number = first.len() <= NUMBER_MAX_DIGITS && first.bytes().all(|b| b.is_ascii_digit());
+        if is_number {
+            return run_step((None, first), &request, session);
+        }
+        match run(&request, session) {
+            // What is no image may be a step; the word for an image is the better error for one that is neither.
+            Err(Failure::Manage(error))
+                if matches!(error, ManageError::UnknownImage { .. } | ManageError::InvalidName { .. }) =>
+            {
+                match run_step((None, first), &request, session) {
+                    Err(Failure::Manage(ManageError::UnknownStep { .. } | ManageError::UnknownBuild { .. })) => {
+                        Err(Failure::Manage(error))
+                    }
+                    other => other,
+                }
+            }
+            other => other,
+        }
     }
 }
 
 fn run(request: &RunRequest, session: &Session<'_>) -> Result<Exit, Failure> {
+    let store = session.store()?;
+    with_terminal(&|streams, terminate| session.engine.run(&store, request, streams, terminate))
+}
+
+fn run_step((build, step): (Option<&str>, &str), request: &RunRequest, session: &Session<'_>) -> Result<Exit, Failure> {
+    let (store, here) = (session.store()?, std::env::current_dir().ok());
+    let which = Which { name: build, directory: here.as_deref() };
+    with_terminal(&|streams, terminate| session.engine.run_step(&store, (which, step), request, streams, terminate))
+}
+
+fn with_terminal(run: &dyn Fn(Attached, &Cancel) -> Result<api::Exit, ManageError>) -> Result<Exit, Failure> {
     let terminate = sys::leave_terminal_to_command().map_err(Failure::Signals)?;
     let streams = Attached::standard().map_err(Failure::stdout)?;
-    let ended = session.engine.run(&session.store()?, request, streams, &terminate);
+    let ended = run(streams, &terminate);
     sys::take_terminal_back();
     Ok(match ended? {
         api::Exit::Code(code) => Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)),
@@ -120,6 +162,18 @@ mod tests {
         let fake = Fake::default();
         assert_eq!(output(&fake, ["shell", "app"]), "exit 7\n");
         assert!(fake.ran.borrow().as_ref().unwrap().shell);
+    }
+
+    #[test]
+    fn a_shell_in_a_step_is_asked_for_by_a_number_or_with_its_build() {
+        let image_of = |args: &[&str]| {
+            let fake = Fake::default();
+            assert_eq!(output(&fake, args.iter().copied()), "exit 7\n");
+            fake.ran.take().unwrap().image
+        };
+        assert_eq!(image_of(&["shell", "3"]), "the last build: 3");
+        assert_eq!(image_of(&["shell", "0123", "build:3"]), "0123 build:3");
+        assert_eq!(image_of(&["shell", "app"]), "app");
     }
 
     #[test]

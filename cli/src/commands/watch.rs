@@ -216,7 +216,7 @@ impl Watching<'_> {
         // Of several things that are built the first is run.
         let Some(image) = outcome.results.first().map(|built| built.image.to_string()) else { return };
         let mut container = self.container.borrow_mut();
-        if container.is_running(&image) {
+        if container.is_settled(&image) {
             return;
         }
         let request = RunRequest { image, command: self.args.command.clone(), ..RunRequest::default() };

@@ -478,6 +478,12 @@ pub enum ManageError {
         /// Its steps by name.
         steps: Vec<String>,
     },
+    /// A step left no files that are known: it began nothing of its own.
+    #[error("{step} has no files of its own")]
+    NoFiles {
+        /// What it is called.
+        step: String,
+    },
     /// A word fits several steps.
     #[error("{name:?} fits several steps of build {build}")]
     AmbiguousStep {

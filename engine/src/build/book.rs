@@ -25,6 +25,8 @@ pub(crate) struct Ending {
     /// How long the execution ran whose result it is, or that it was compared with, in seconds.
     pub earlier: Option<f64>,
     pub layer: Option<LayerId>,
+    /// All layers of the result.
+    pub stack: Vec<LayerId>,
     pub key: Option<Key>,
     pub why: Why,
 }
@@ -45,7 +47,16 @@ impl Ending {
     /// One that says no more than its kind.
     pub fn new(verdict: Verdict) -> Self {
         let reason = verdict.kind().unwrap_or_default().to_owned();
-        Ending { verdict, reason, duration: 0.0, earlier: None, layer: None, key: None, why: Why::default() }
+        Ending {
+            verdict,
+            reason,
+            duration: 0.0,
+            earlier: None,
+            layer: None,
+            stack: Vec::new(),
+            key: None,
+            why: Why::default(),
+        }
     }
 }
 
@@ -140,6 +151,7 @@ impl<'a> Book<'a> {
                 reason: ending.reason,
                 key: ending.key.map(|key| key.id()),
                 layer: ending.layer,
+                stack: ending.stack,
                 duration: ending.duration,
                 earlier: ending.earlier,
                 why: ending.why,

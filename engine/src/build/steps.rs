@@ -279,9 +279,10 @@ impl<'a> Steps<'a> {
     pub(super) fn succeed(&self, id: NodeId, step: &Step, done: Done, ending: Ending) {
         let is_own = !book::is_read_by_another(self.plan, id);
         let _ = self.notes[id.index()].set(self.note(step, &ending));
+        let stack = done.snapshot.layers().iter().map(|layer| layer.id()).collect();
         let _ = self.done[id.index()].set(done);
         if is_own {
-            self.book.finish(step.shown, ending);
+            self.book.finish(step.shown, Ending { stack, ..ending });
             self.show_trailing(step.shown, false);
         }
     }
@@ -910,6 +911,7 @@ fn reason_ending(verdict: Verdict, reason: Reason, key: Option<Key>) -> Ending {
         duration: 0.0,
         earlier: reason.previous.map(|previous| previous.duration),
         layer: None,
+        stack: Vec::new(),
         key,
         why: reason.why,
     }

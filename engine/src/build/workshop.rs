@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub(crate) struct Workshop {
     path: PathBuf,
     store: OnceLock<Store>,
+    /// Held while it is opened, which a process may do only once.
+    opening: Mutex<()>,
     pub memories: Memories,
     /// Builds follow each other in it.
     is_lasting: bool,
@@ -31,6 +33,7 @@ impl Workshop {
         Workshop {
             path: path.to_path_buf(),
             store: OnceLock::new(),
+            opening: Mutex::default(),
             memories,
             is_lasting: false,
             planned: Mutex::new(None),
@@ -52,6 +55,10 @@ impl Workshop {
 
     /// The store.
     pub fn store(&self) -> Result<&Store, StoreError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let _turn = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = self.store.get() {
             return Ok(store);
         }

@@ -113,6 +113,7 @@ pub(super) mod tests {
             reason: String::new(),
             key: None,
             layer: None,
+            stack: Vec::new(),
             duration,
             earlier: None,
             why,

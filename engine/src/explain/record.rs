@@ -156,6 +156,8 @@ pub struct BuildStep {
     pub key: Option<KeyId>,
     /// The layer that it made or found.
     pub layer: Option<LayerId>,
+    /// All layers of its result, the bottom one first; none where it has no result of its own.
+    pub stack: Vec<LayerId>,
     /// How long it ran, in seconds; 0 for a hit.
     pub duration: f64,
     /// How long the execution ran whose result it is, or that it was compared with, in seconds.

@@ -4,9 +4,11 @@
 
 use super::{open, store_failed};
 use crate::api::ManageError;
+use crate::digest::LayerId;
 use crate::event::Stream;
 use crate::explain::report::{BuildReport, BuildRow, ComponentReport, StepDetail, StepReport};
 use crate::explain::{Build, diff as explain_diff};
+use crate::key::{Component, Value};
 use crate::registry::Reference;
 use crate::store::Store;
 use crate::store::builds::{Keys, Stored};
@@ -128,12 +130,81 @@ fn find(store: &Store, path: &Path, which: Which<'_>) -> Result<Option<Stored>, 
     Ok(None)
 }
 
+/// What a step of a build left behind, and how commands ran there.
+pub(crate) struct AfterStep {
+    /// What the step is called.
+    pub name: String,
+    /// The layers after it, or before it where it failed; the bottom one first.
+    pub layers: Vec<LayerId>,
+    pub env: Vec<(String, String)>,
+    pub workdir: String,
+    pub user: String,
+    /// The image that its stage begins with, by its id, where no command told the rest.
+    pub base: Option<String>,
+}
+
+/// What is known of the state after a step; the last build's where none is named.
+pub(crate) fn after_step(store: &Store, path: &Path, which: Which<'_>, step: &str) -> Result<AfterStep, ManageError> {
+    let unknown = || ManageError::UnknownBuild { name: which.name.map(str::to_owned) };
+    let (build, keys) = read(store, path, which)?.ok_or_else(unknown)?;
+    let index = step_of(&build, step)?;
+    let found = &build.steps[index];
+    let component = |at: usize, label: &str| {
+        let component = keys.get(at)?.iter().find(|component| component.label == label)?;
+        Some(&component.value)
+    };
+    // A command that failed stands on what its key says.
+    let below = match component(index, "parent") {
+        Some(Value::Layers(layers)) if found.stack.is_empty() => Some(layers.clone()),
+        _ => None,
+    };
+    let same_stage = |at: &usize| build.steps[*at].stage == found.stage && build.steps[*at].platform == found.platform;
+    let earlier: Vec<usize> = (0..=index).rev().filter(same_stage).collect();
+    let stack = || earlier.iter().map(|&at| &build.steps[at].stack).find(|stack| !stack.is_empty()).cloned();
+    let layers = below.or_else(stack);
+    let layers = layers.ok_or_else(|| ManageError::NoFiles { step: found.name.clone() })?;
+    let text = |at: usize, label: &str| match component(at, label) {
+        Some(Value::Text(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let command = earlier.iter().copied().find(|&at| component(at, "the command").is_some());
+    let mut after = AfterStep {
+        name: found.name.clone(),
+        layers,
+        env: Vec::new(),
+        workdir: command.map(|at| text(at, "the working directory")).unwrap_or_default(),
+        user: command.map(|at| text(at, "the user")).unwrap_or_default(),
+        base: None,
+    };
+    match command {
+        Some(at) => {
+            for Component { label, value } in keys.get(at).into_iter().flatten() {
+                // What is hidden in a key is known to nobody.
+                if let (Some((_, name)), Value::Text(value)) = (label.split_once(' '), value)
+                    && (label.starts_with("ENV ") || label.starts_with("ARG "))
+                {
+                    after.env.push((name.to_owned(), value.clone()));
+                }
+            }
+        }
+        None => after.base = earlier.iter().map(|&at| text(at, "the image")).find(|image| !image.is_empty()),
+    }
+    Ok(after)
+}
+
 /// The place of the step that `name` means: its number from 1, else a part of its name.
 fn step_of(build: &Build, name: &str) -> Result<usize, ManageError> {
     if let Ok(number) = name.parse::<usize>()
         && (1..=build.steps.len()).contains(&number)
     {
         return Ok(number - 1);
+    }
+    // `build:3` is the step whose name begins with `[build 3/`.
+    if let Some((stage, number)) = name.split_once(':')
+        && number.parse::<usize>().is_ok()
+        && let Some(index) = build.steps.iter().position(|step| step.name.starts_with(&format!("[{stage} {number}/")))
+    {
+        return Ok(index);
     }
     let wanted = name.to_lowercase();
     let fits: Vec<usize> =

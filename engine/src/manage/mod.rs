@@ -18,6 +18,7 @@ mod tag;
 #[cfg(test)]
 mod testing;
 
+pub(crate) use builds::after_step;
 pub use builds::{Which, builds, diff, explain, explain_step, is_build, log};
 pub use fsck::fsck;
 pub use history::history;

@@ -54,3 +54,25 @@ fn a_failed_step_can_be_looked_at_before_it_is_gone() {
     assert!(ran.stderr.contains("exit code 9"), "{}", ran.stderr);
     assert_eq!(std::fs::read_dir(kiln.store().join("tmp")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_shell_stands_after_any_step_of_a_build_and_before_one_that_failed() {
+    let dockerfile =
+        "FROM busybox AS one\nENV A=b\nWORKDIR /w\nRUN echo first > file\nCOPY a .\nRUN echo second > file; exit 9\n";
+    let project = Project::new(&[("Dockerfile", dockerfile), ("a", "copied")]);
+    let kiln = Kiln::new();
+    let Some(()) = Busybox::import(&kiln) else { return };
+    assert_eq!(kiln.run(["build", project.path().to_str().unwrap()]).code, Some(1));
+    let shell = |args: &[&str], input: &str| {
+        let ran = with_input(&kiln, &[&["shell"], args].concat(), input);
+        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.stderr);
+        ran.stdout
+    };
+    assert_eq!(shell(&["4"], "cat file; ls; echo $A\n"), "first\nfile\nb\n");
+    assert_eq!(shell(&["one:5"], "ls\n"), "a\nfile\n");
+    assert_eq!(shell(&["exit 9"], "cat file a\n"), "first\ncopied");
+    assert_eq!(shell(&["1"], "test -e /w || echo none\n"), "none\n");
+    let ran = with_input(&kiln, &["shell", "nothing"], "");
+    assert!(ran.code == Some(1) && ran.stderr.contains("there is no image"), "{}", ran.stderr);
+    assert_eq!(std::fs::read_dir(kiln.store().join("tmp")).unwrap().count(), 0);
+}

@@ -1,7 +1,7 @@
 //! `--run`: the image's command serves while its sources are edited.
 
 use super::{Watch, timeless};
-use kiln_tests::{Busybox, Project};
+use kiln_tests::{Busybox, Project, has_tool, skip};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -82,4 +82,72 @@ fn a_command_after_two_dashes_is_run_in_place_of_the_images() {
         said.starts_with('1') && said.contains("the command has ended: exit code 0") && said.contains('2'),
         "{said}"
     );
+}
+
+/// The application of `examples/node-app` on the host's own node, with its package from the registry.
+fn node_app(port: u16) -> Option<Project> {
+    has_tool("node")?;
+    let npm = has_tool("npm")?;
+    let answers = std::process::Command::new(npm).args(["view", "ms@2.1.3", "version"]).output();
+    if !answers.is_ok_and(|output| output.status.success()) {
+        skip("the registry of npm");
+        return None;
+    }
+    let dockerfile = format!(
+        "FROM kiln/host\nWORKDIR /srv/app\nCOPY package.json .\nRUN npm install --omit=dev\nCOPY src src\n\
+         ENV PORT={port}\nCMD [\"node\", \"src/index.js\"]\n"
+    );
+    let project = Project::new(&[("Dockerfile", &dockerfile)]);
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/node-app");
+    for file in ["package.json", "src/index.js", "src/answer.js"] {
+        project.write(file, &std::fs::read_to_string(example.join(file)).unwrap());
+    }
+    Some(project)
+}
+
+fn wait_for_word(port: u16, word: &str) {
+    let since = Instant::now();
+    while !answer(port).is_some_and(|text| text.starts_with(word)) {
+        assert!(since.elapsed() < Duration::from_secs(60), "{:?} does not begin with {word:?}", answer(port));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Processes whose environment has this variable.
+fn processes_in(variable: &str) -> usize {
+    let has = |entry: &std::fs::DirEntry| {
+        let text = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        text.split(|&b| b == 0).any(|pair| pair == variable.as_bytes())
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().filter(has).count()
+}
+
+#[test]
+fn the_node_application_answers_anew_after_an_edit_and_keeps_answering_after_a_wrong_one() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let variable = format!("PORT={port}");
+    let kiln = timeless();
+    let Some(project) = node_app(port) else { return };
+    let mounts = || std::fs::read_to_string("/proc/self/mounts").unwrap().lines().count();
+    let before = mounts();
+    let watch = Watch::spawn(&kiln, project.path(), &["--run", "--stop-timeout", "2s"]);
+    wait_for_word(port, "up for");
+    let source = |word: &str| format!("module.exports = (uptime) => `{word} ${{uptime}}`;\n");
+    project.write("src/answer.js", &source("running for"));
+    wait_for_word(port, "running for");
+    // So long that it counts as having come up.
+    std::thread::sleep(Duration::from_millis(2500));
+    project.write("src/answer.js", "module.exports = (uptime => `\n");
+    std::thread::sleep(Duration::from_secs(2));
+    wait_for_word(port, "running for");
+    assert_eq!(processes_in(&variable), 1);
+    for number in 0..50 {
+        project.write("src/answer.js", &source(&format!("{number} since")));
+        wait_for_word(port, &format!("{number} since"));
+    }
+    assert_eq!(processes_in(&variable), 1);
+    assert_eq!(watch.stop(), Some(0));
+    assert_eq!(processes_in(&variable), 0);
+    assert_eq!(mounts(), before);
+    assert_eq!(std::fs::read_dir(kiln.store().join("tmp")).unwrap().count(), 0);
 }

@@ -1,6 +1,7 @@
 //! Random edits at random speed: after each quiet moment the image is that of a clean build.
 //!
-//! The seeds are fixed. `KILN_SOAK=N` makes N edits instead of the few that fit between other tests.
+//! The seed is fixed, unless `KILN_SEED` gives another; `KILN_SOAK=N` makes N edits instead of the few that fit
+//! between other tests. Git's operations are among them, where it is installed.
 
 use super::{Watch, clean_image, timeless};
 use kiln_tests::Project;
@@ -44,12 +45,41 @@ const PATHS: [&str; 14] = [
 /// Files that are hardly edited.
 const FILLING: usize = 200;
 
+/// What people do with git; each a line of arguments.
+const GIT: [&str; 12] = [
+    "add -A",
+    "commit -qm more",
+    "commit -qam more",
+    "stash -q",
+    "stash -qu",
+    "stash pop -q",
+    "checkout -q main",
+    "checkout -q other",
+    "checkout -q -- src",
+    "reset -q --hard HEAD~1",
+    "rebase -q main",
+    "merge -q main",
+];
+
+/// Runs git on the project; that it refuses is as good as anything.
+fn git(project: &Project, line: &str) {
+    let mut command = std::process::Command::new("git");
+    command.current_dir(project.path()).env("HOME", project.path()).env("GIT_CONFIG_NOSYSTEM", "1");
+    command.args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]);
+    command.args(line.split(' ')).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let is_done = command.status().is_ok_and(|status| status.success());
+    if !is_done && matches!(line, "rebase -q main" | "merge -q main") {
+        git(project, if line.starts_with("rebase") { "rebase --abort" } else { "merge --abort" });
+    }
+}
+
 /// One edit; what cannot be done is not.
 fn edit(project: &Project, dice: &mut Dice, number: usize) {
     let (one, two) = (dice.pick(&PATHS), dice.pick(&PATHS));
     let (from, to) = (project.at(one), project.at(two));
-    match dice.roll(12) {
-        10.. => project.write(&format!("src/filling/{}", dice.roll(FILLING)), &format!("{number}")),
+    match dice.roll(14) {
+        12.. => git(project, dice.pick(&GIT)),
+        10..=11 => project.write(&format!("src/filling/{}", dice.roll(FILLING)), &format!("{number}")),
         0..=3 => {
             if let Some(parent) = from.parent() {
                 drop(fs::create_dir_all(parent));
@@ -81,10 +111,14 @@ fn after_random_edits_the_image_is_that_of_a_clean_build() {
     for number in 0..FILLING {
         project.write(&format!("src/filling/{number}"), "0");
     }
+    for line in ["init -q", "add -A", "commit -qm first", "branch -q other"] {
+        git(&project, line);
+    }
     let kiln = timeless();
     let (mut watch, first) = Watch::start(&kiln, &project, &[]);
     let mut shown = first.images.last().cloned();
-    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    let seed = std::env::var("KILN_SEED").ok().and_then(|seed| seed.parse().ok());
+    let mut dice = Dice(seed.unwrap_or(0x9E37_79B9_7F4A_7C15).max(1));
     for number in 0..edits {
         edit(&project, &mut dice, number);
         std::thread::sleep(Duration::from_millis(dice.roll(40) as u64));
