@@ -11,9 +11,9 @@ pub use super::fuse::{CannotWatch, Listing, Lower};
 /// One of a step's stacks of directories.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Stack {
-    /// Its root: [`Spec::lowers`].
+    /// Its root: [`Spec::lowers`](super::Spec::lowers).
     Root,
-    /// The overlay that is the mount with this index in [`Spec::mounts`].
+    /// The overlay that is the mount with this index in [`Spec::mounts`](super::Spec::mounts).
     Mount(usize),
 }
 
