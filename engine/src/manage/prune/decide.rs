@@ -14,6 +14,7 @@ const DAY_SECONDS: i64 = 24 * 3600;
 
 const IN_USE: &str = "in use by a running build";
 const NEXT_BUILD: &str = "the next build would use it (--all takes it)";
+const LAST_BUILD: &str = "the last build of its project, which the next one is compared with";
 const SMALL_ENOUGH: &str = "the store is within --keep-storage";
 const NEW: &str = "written within the last hour";
 
@@ -35,6 +36,8 @@ pub(super) enum Item {
     Context(String),
     Host(String),
     Log(String),
+    /// The record of a build: its project's directory and its name.
+    Build(String, String),
     Remains(PathBuf),
 }
 
@@ -100,6 +103,7 @@ impl Removal {
             Item::Context(name) => ("stat cache", name.clone()),
             Item::Host(name) => ("host base", name.clone()),
             Item::Log(name) => ("log", name.clone()),
+            Item::Build(_, name) => ("build", name.rsplit('-').next().unwrap_or(name).to_owned()),
             Item::Remains(path) => ("file", path.file_name().unwrap_or_default().to_string_lossy().into_owned()),
         };
         Pruned { kind: kind.to_owned(), name, size: self.size, what: self.what.clone() }
@@ -418,6 +422,15 @@ impl<'a> Deciding<'a> {
         for (name, thing) in sorted(&facts.logs).into_iter().filter(|(name, _)| !logged.contains(*name)) {
             let removal = Removal { item: Item::Log(name.clone()), size: thing.size, what: "a record".to_owned() };
             self.loose(removal, None, thing.changed, false, None);
+        }
+        let last: HashMap<&str, &str> =
+            sorted(&facts.builds).into_iter().map(|((project, name), _)| (project.as_str(), name.as_str())).collect();
+        for ((project, name), thing) in sorted(&facts.builds) {
+            let is_last = last.get(project.as_str()) == Some(&name.as_str());
+            let keeps = reason.clone().or_else(|| is_last.then(|| LAST_BUILD.to_owned()));
+            let item = Item::Build(project.clone(), name.clone());
+            let removal = Removal { item, size: thing.size, what: "what a build did and why".to_owned() };
+            self.loose(removal, keeps, thing.changed, true, None);
         }
         let explaining: HashSet<LayerId> =
             kept_records().flat_map(|(_, record)| record.listings.iter().copied()).collect();

@@ -70,6 +70,8 @@ pub(super) struct Facts {
     pub contexts: HashMap<String, Thing>,
     pub hosts: HashMap<String, Thing>,
     pub logs: HashMap<String, Thing>,
+    /// Records of builds, each by its project's directory and its own name; names of one project sort by time.
+    pub builds: HashMap<(String, String), Thing>,
     /// Files that a kill left half-written.
     pub remains: HashMap<PathBuf, Thing>,
 }
@@ -148,6 +150,11 @@ impl Facts {
         self.contexts = things(&store.directory("contexts"), false)?;
         self.hosts = things(&store.directory("host"), true)?;
         self.logs = things(&store.directory("logs"), false)?;
+        let builds = store.directory("builds");
+        for project in things(&builds, false)?.into_keys() {
+            let all = things(&builds.join(&project), false)?;
+            self.builds.extend(all.into_iter().map(|(name, thing)| ((project.clone(), name), thing)));
+        }
         Ok(())
     }
 
@@ -161,6 +168,7 @@ impl Facts {
             + sum(&mut self.contexts.values())
             + sum(&mut self.hosts.values())
             + sum(&mut self.logs.values())
+            + sum(&mut self.builds.values())
             + sum(&mut self.remains.values())
     }
 }

@@ -21,6 +21,7 @@ use take::Collector;
 /// | a step's record | where the step has a newer one | yes, unless a named image has its layer anyway |
 /// | a layer | where no image and no record that stays has it | the same |
 /// | a layer's tar | where no image that stays was pulled with it, and its layer goes | the same, and all that can be packed again |
+/// | the record of a build | no; each project keeps its newest 50 | yes, but for each project's last |
 /// | a cache mount, a stat cache, the host's skeleton | no | yes |
 ///
 /// `older_than` keeps what was of use since, and `keep_storage` stops once the store is small enough; what was

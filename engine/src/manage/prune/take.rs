@@ -127,6 +127,7 @@ impl<'a> Collector<'a> {
             Item::Context(name) => delete(&at("contexts", name)),
             Item::Host(name) => self.set_aside(&at("host", name), left),
             Item::Log(name) => delete(&at("logs", name)),
+            Item::Build(project, name) => delete(&at("builds", project).join(name)),
             Item::Remains(path) => delete(path),
         }
     }
@@ -153,7 +154,7 @@ fn pin_of(facts: &Facts, item: &Item) -> Option<[u8; 32]> {
         Item::Cache(name) | Item::Host(name) => {
             name.get(..64).and_then(crate::digest::LayerId::from_hex).map(|id| *id.as_bytes())
         }
-        Item::Record(_) | Item::Context(_) | Item::Log(_) | Item::Remains(_) => None,
+        Item::Record(_) | Item::Context(_) | Item::Log(_) | Item::Build(..) | Item::Remains(_) => None,
     }
 }
 

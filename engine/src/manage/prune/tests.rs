@@ -209,3 +209,20 @@ fn a_store_that_is_not_there_is_not_made() {
     assert_eq!(run(&request), PruneReport::default());
     assert!(!store.exists());
 }
+
+#[test]
+fn with_all_each_project_keeps_the_record_of_its_last_build_alone() {
+    let shop = Shop::new();
+    let builds = shop.path().join("builds");
+    for (project, name) in [("p1", "0001-aa"), ("p1", "0003-cc"), ("p1", "0002-bb"), ("p2", "0001-dd")] {
+        std::fs::create_dir_all(builds.join(project)).unwrap();
+        std::fs::write(builds.join(project).join(name), "record").unwrap();
+    }
+    assert!(run(&request(&shop)).removed.is_empty());
+    let report = run(&PruneRequest { all: true, ..request(&shop) });
+    let mut went: Vec<&str> = report.removed.iter().map(|one| one.name.as_str()).collect();
+    went.sort_unstable();
+    assert_eq!((went, report.freed), (vec!["aa", "bb"], 12));
+    assert!(builds.join("p1/0003-cc").exists() && builds.join("p2/0001-dd").exists());
+    assert_eq!(reasons(&report), ["the last build of its project, which the next one is compared with"]);
+}
