@@ -1,0 +1,3 @@
+. /srv/lib/say.sh
+. /srv/app/constants.sh
+say "knows $TYPES types on port $PORT"

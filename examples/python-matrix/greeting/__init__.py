@@ -1,0 +1,6 @@
+"""Says hello."""
+
+
+def greeting(name: str) -> str:
+    """The greeting of somebody."""
+    return f"Hello, {name}!"
