@@ -363,6 +363,8 @@ fn a_stage_is_used() {
         "FROM alpine AS a\nFROM busybox\nCOPY --from=a x /",
         "FROM alpine\nFROM busybox\nRUN --mount=from=0,target=/x y\nCOPY --from=0 a b",
         "FROM alpine AS test\nFROM alpine AS lint\nFROM busybox",
+        "FROM alpine AS lint\n# kiln: CHECK lint\nFROM busybox",
+        "FROM alpine AS a\nFROM busybox AS b\n# kiln: TARGET all = a + b\n",
         "FROM alpine AS a\nFROM busybox\nRUN --mount=from=a,target=/x y",
     ]);
 }

@@ -21,7 +21,7 @@ pub(super) fn check(document: &Document, stages: &Stages<'_>, options: &Options<
         key::check(stage, out);
     }
     unused::arguments(document, stages, out);
-    unused::stages(stages, options, out);
+    unused::stages(document, stages, options, out);
 }
 
 /// All that a RUN gives to the shell, as text.

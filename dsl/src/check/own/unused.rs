@@ -102,7 +102,7 @@ pub(in super::super) fn arguments(document: &Document, stages: &Stages<'_>, out:
 ///
 /// A stage with a name may be there to be built with `--target`. Where several are, the file is plainly made for
 /// that; a single one is worth a word.
-pub(in super::super) fn stages(stages: &Stages<'_>, options: &Options<'_>, out: &mut Out) {
+pub(in super::super) fn stages(document: &Document, stages: &Stages<'_>, options: &Options<'_>, out: &mut Out) {
     let Some(target) = stages::target(stages, options.target) else { return };
     let mut used = stages::reachable(stages, target);
     for (index, stage) in stages.list.iter().enumerate() {
@@ -111,6 +111,16 @@ pub(in super::super) fn stages(stages: &Stages<'_>, options: &Options<'_>, out: 
         for other in below.chain(read).filter(|&other| other != index) {
             used[other] = true;
         }
+    }
+    // A CHECK, and what a TARGET is made of, are there to be built.
+    let is_named = |stage: &Stage<'_>| {
+        let words = document.checks.iter().chain(document.targets.iter().flat_map(|target| &target.members));
+        let stem = |text: &str| text.split('[').next().unwrap_or_default().to_lowercase();
+        let name = stage.name.as_deref().map(stem);
+        words.map(|word| stem(&word.value)).any(|word| Some(word) == name)
+    };
+    for (index, stage) in stages.list.iter().enumerate() {
+        used[index] |= is_named(stage);
     }
     let unused: Vec<(usize, &Stage<'_>)> = stages.list.iter().enumerate().filter(|(index, _)| !used[*index]).collect();
     let is_for_targets = unused.iter().filter(|(_, stage)| stage.name.is_some()).count() > 1;
