@@ -82,6 +82,10 @@ impl Place {
 
     /// A directory is watched from now on: what happened there before was not seen.
     pub fn mark_new(&mut self, dir: &Path) {
+        if self.memory.lock().is_none() {
+            // Nothing is known of the context that could have changed.
+            return;
+        }
         match dir.strip_prefix(&self.root) {
             Ok(below) if below.as_os_str().is_empty() => self.all_dirty = true,
             Ok(below) => drop(self.dirty.insert(TreePath::new(below.as_os_str().as_bytes()), Depth::All)),

@@ -88,3 +88,20 @@ fn a_commit_wakes_it_where_a_key_asks_for_it_and_only_there() {
     assert_eq!(round.images.len(), 1, "{round:?}");
     assert_eq!(watch.verdicts_of("RUN echo built").last().map(String::as_str), Some("miss"));
 }
+
+#[test]
+fn an_included_file_is_watched_and_one_that_is_missing_is_waited_for() {
+    let project =
+        Project::new(&[("Dockerfile.kiln", "FROM scratch\nINCLUDE \"parts/copy.kiln\"\n"), ("a", "1"), ("b", "1")]);
+    std::fs::create_dir(project.at("parts")).unwrap();
+    let clean = || timeless().build([project.path()]).ok().image();
+    let kiln = timeless();
+    let (mut watch, first) = Watch::start(&kiln, &project, &[]);
+    assert_eq!((first.images.len(), first.errors.len()), (0, 1), "{first:?}");
+    for text in ["COPY a /\n", "COPY a b /\n"] {
+        project.write("parts/copy.kiln", text);
+        assert_eq!(watch.until_quiet(1).images.last(), Some(&clean()), "{text}");
+    }
+    project.write("b", "2");
+    assert_eq!(watch.until_quiet(1).images, [clean()]);
+}
