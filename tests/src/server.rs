@@ -1,6 +1,6 @@
 //! An HTTP server on loopback for what builds read from elsewhere: files with validators, and git repositories.
 //!
-//! Serves one directory. A path below `private/` needs the header that [`Server::authorization`] says, one below `git/` goes
+//! Serves one directory. A path below `private/` needs the header that [`Server::AUTHORIZATION`] says, one below `git/` goes
 //! to git's own `http-backend`. Written by hand because a test has to count requests and see their headers.
 
 use sha2::{Digest as _, Sha256};
