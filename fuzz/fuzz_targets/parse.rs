@@ -11,17 +11,25 @@ use kiln_dsl::span::Span;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let within = |span: Span| {
+    let within = |text: &str, span: Span| {
         assert!(text.get(span.start as usize..span.end as usize).is_some(), "{span:?} is outside of the text");
     };
-    let told = |found: &Diagnostic| {
-        within(found.span);
-        found.related.iter().for_each(|(span, _)| within(*span));
+    let told_in = |text: &str, found: &Diagnostic| {
+        within(text, found.span);
+        found.related.iter().for_each(|(span, _)| within(text, *span));
     };
     let raw = parser::parse_raw(text);
-    raw.diagnostics.iter().for_each(told);
+    raw.diagnostics.iter().for_each(|found| told_in(text, found));
     for dialect in [Dialect::Dockerfile, Dialect::Kiln] {
-        let parsed = parser::parse_as(text, dialect);
+        // Every file that is included is the text itself.
+        let mut load = |_: &str| Ok(text.to_owned());
+        let parsed = parser::parse_file("file", text, dialect, &mut load);
+        let (whole, sources) = (parsed.sources.text(), &parsed.sources);
+        let within = |span: Span| within(whole, span);
+        let told = |found: &Diagnostic| {
+            told_in(whole, found);
+            let _ = (sources.shown(found.span), sources.trail(found.span), sources.line(found.span));
+        };
         parsed.diagnostics.iter().for_each(told);
         for instruction in &parsed.document.instructions {
             within(instruction.span);

@@ -102,7 +102,12 @@ fn read_below(root: &Path, path: &Path) -> Result<Vec<u8>, String> {
     if !real.starts_with(root) {
         return Err(format!("it is outside of the project, {}", root.display()));
     }
-    if std::fs::metadata(&real).map_err(words)?.len() > MAX_BYTES {
+    let about = std::fs::metadata(&real).map_err(words)?;
+    if !about.is_file() {
+        // A pipe would be waited for without an end.
+        return Err("it is no file".to_owned());
+    }
+    if about.len() > MAX_BYTES {
         return Err(format!("it is larger than {} MiB", MAX_BYTES >> 20));
     }
     std::fs::read(&real).map_err(words)
