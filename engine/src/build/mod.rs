@@ -373,19 +373,28 @@ fn make_plan(
     file: &File,
     sink: &dyn Sink,
 ) -> Result<(Plan, Images), BuildError> {
+    let (plan, images, findings) = planned(sheets, file, |need| bases.resolve(need))?;
+    for finding in findings {
+        sink.emit(Event::Warning { message: finding_words(&finding, file) });
+    }
+    Ok((plan, images))
+}
+
+/// Plans, asking `resolve` of images until nothing is missing; gives what is known of them then, and findings that do
+/// not stop the plan.
+fn planned(
+    sheets: &[wanted::Sheet],
+    file: &File,
+    mut resolve: impl FnMut(&plan::ImageNeed) -> Result<plan::KnownImage, BuildError>,
+) -> Result<(Plan, Images, Vec<Diagnostic>), BuildError> {
     let mut images = Images::new();
     let wanted: Vec<plan::Wanted<'_>> = sheets.iter().map(wanted::Sheet::wanted).collect();
     loop {
         match plan::plan(&wanted, &images) {
-            Ok(Planned::Plan(plan, findings)) => {
-                for finding in findings {
-                    sink.emit(Event::Warning { message: finding_words(&finding, file) });
-                }
-                return Ok((*plan, images));
-            }
+            Ok(Planned::Plan(plan, findings)) => return Ok((*plan, images, findings)),
             Ok(Planned::Needs(needs)) => {
                 for need in needs {
-                    let known = bases.resolve(&need)?;
+                    let known = resolve(&need)?;
                     images.insert((need.name, need.platform), known);
                 }
             }

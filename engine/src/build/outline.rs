@@ -3,11 +3,11 @@
 //! Reads the Dockerfile and what it includes, and nothing else: no store, no context, no registry. Of a base image
 //! nothing is known, as if it set nothing.
 
-use super::{File, Includes, gather, includes, options, read_dockerfile, wanted};
+use super::{Includes, gather, includes, options, planned, read_dockerfile, wanted};
 use crate::api::{BuildError, Context, NamedContext, Request};
 use crate::digest::ImageKey;
 use crate::image::config::ImageConfig;
-use crate::plan::{self, ContextBase, ContextId, Images, KnownImage, Plan, PlanError, Planned, context_key};
+use crate::plan::{ContextBase, ContextId, KnownImage, Plan, context_key};
 use serde::Serialize;
 use std::path::Path;
 
@@ -78,36 +78,17 @@ pub fn outline(request: &Request) -> Result<Outline, BuildError> {
     let options = options(request, ContextBase::Local(ContextId(0)), named.collect::<Result<_, _>>()?);
     let parsed = includes::parse(Path::new(&path), &mut file, &includes)?;
     let sheets = wanted::sheets(request, &options, parsed, &file)?;
-    let (plan, images) = planned(&sheets, &file)?;
-    Ok(of(&plan, images))
-}
-
-/// The plan with every image taken as one that sets nothing, and the images' names.
-fn planned(sheets: &[wanted::Sheet], file: &File) -> Result<(Plan, Vec<String>), BuildError> {
-    let mut images = Images::new();
-    let mut names = Vec::new();
-    let wanted: Vec<plan::Wanted<'_>> = sheets.iter().map(wanted::Sheet::wanted).collect();
-    loop {
-        match plan::plan(&wanted, &images) {
-            Ok(Planned::Plan(plan, _)) => return Ok((*plan, names)),
-            Ok(Planned::Needs(needs)) => {
-                for need in needs {
-                    if !names.contains(&need.name) {
-                        names.push(need.name.clone());
-                    }
-                    let platform = &need.platform;
-                    let variant = platform.variant.as_deref().unwrap_or_default();
-                    let config = ImageConfig::scratch(&platform.arch, &platform.os, variant);
-                    let known = KnownImage { key: ImageKey::from_bytes([0; 32]), config };
-                    images.insert((need.name, need.platform), known);
-                }
-            }
-            Err(PlanError::Findings(diagnostics)) => return Err(file.findings(diagnostics)),
-            Err(PlanError::UnknownTarget { name, stages }) => {
-                return Err(BuildError::UnknownTarget { name, file: file.name.clone(), stages });
-            }
+    let mut images = Vec::new();
+    let (plan, ..) = planned(&sheets, &file, |need| {
+        if !images.contains(&need.name) {
+            images.push(need.name.clone());
         }
-    }
+        let platform = &need.platform;
+        let variant = platform.variant.as_deref().unwrap_or_default();
+        let config = ImageConfig::scratch(&platform.arch, &platform.os, variant);
+        Ok(KnownImage { key: ImageKey::from_bytes([0; 32]), config })
+    })?;
+    Ok(of(&plan, images))
 }
 
 fn of(plan: &Plan, images: Vec<String>) -> Outline {
