@@ -9,8 +9,8 @@ use crate::tree::{Entry, Kind, Tree, TreePath, Xattrs};
 /// What one branch changed.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
-    /// Sorted; hard links stand as the files that they are names of.
-    entries: Vec<Entry>,
+    /// Whiteouts included; hard links stand as the files that they are names of.
+    tree: Tree,
 }
 
 /// The attributes of a directory.
@@ -54,24 +54,12 @@ impl Change {
     /// The sum of layers, the bottom one first.
     pub fn of<'t>(layers: impl IntoIterator<Item = &'t Tree>) -> Self {
         let entries = layers.into_iter().fold(Vec::new(), |sum, tree| lay(sum, unfolded(tree)));
-        Change { entries }
+        Change { tree: Tree::new(entries) }
     }
 
     /// The entries, sorted.
     pub fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
-    fn get(&self, path: &TreePath) -> Option<&Entry> {
-        let at = self.entries.binary_search_by(|entry| entry.path.cmp(path)).ok()?;
-        Some(&self.entries[at])
-    }
-
-    /// `path` and all below it.
-    fn below(&self, path: &TreePath) -> &[Entry] {
-        let start = self.entries.partition_point(|entry| entry.path < *path);
-        let length = self.entries[start..].partition_point(|entry| entry.path.starts_with(path));
-        &self.entries[start..start + length]
+        self.tree.entries()
     }
 
     /// Lays this change on `others`, which lie on a common ancestor: what has the directory at a path there is asked of
@@ -84,17 +72,16 @@ impl Change {
         let mut stacked = Stacked::default();
         // A contradiction at a directory is told once, and not for all that is below it.
         let mut told: Option<&TreePath> = None;
-        for own in &self.entries {
+        for own in self.entries() {
             if told.is_some_and(|told| own.path.starts_with(told)) {
                 continue;
             }
             // The topmost of the others that has the path is the one that shows.
-            let Some((with, other)) =
-                others.iter().enumerate().rev().find_map(|(with, other)| Some((with, (other, other.get(&own.path)?))))
-            else {
-                continue;
-            };
-            let (change, other) = other;
+            let found = others.iter().enumerate().rev().find_map(|(with, other)| {
+                let entry = other.tree.get(&own.path)?;
+                Some((with, other, entry))
+            });
+            let Some((with, change, other)) = found else { continue };
             let is_conflict = match (&own.kind, &other.kind) {
                 (Kind::Dir { opaque: false }, Kind::Dir { opaque: false }) => {
                     let (mine, theirs) = (Attributes::of(own), Attributes::of(other));
@@ -108,7 +95,9 @@ impl Change {
                         before.is_none_or(|before| before != mine && before != theirs)
                     }
                 }
-                (Kind::Dir { .. }, Kind::Dir { .. }) => !are_same(self.below(&own.path), change.below(&own.path)),
+                (Kind::Dir { .. }, Kind::Dir { .. }) => {
+                    !are_same(self.tree.below(&own.path), change.tree.below(&own.path))
+                }
                 _ => !is_same(own, other),
             };
             if is_conflict {

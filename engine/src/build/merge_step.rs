@@ -3,7 +3,6 @@
 //! The layers themselves are shared, whatever made them. A merge has a layer of its own only where directories have to be
 //! stated again; what contradicts is an error that names the paths.
 
-use super::copy_step::Made;
 use super::steps::{Done, Input, Missed, Steps};
 use crate::api::BuildError;
 use crate::graph::NodeId;
@@ -12,7 +11,6 @@ use crate::merge::{Attributes, Change};
 use crate::plan::{MergeStep, Step};
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
 use crate::store::{ImageLayerRef, Layer, StoreError};
-use crate::tree::disk::DirWriter;
 use crate::tree::{Entry, Tree, TreePath};
 use std::sync::Arc;
 use std::time::Instant;
@@ -83,21 +81,17 @@ impl Steps<'_> {
         merge: &MergeStep,
     ) -> Result<Option<Missed>, BuildError> {
         let mut components = vec![Component::text("ON CONFLICT LAST", merge.last_wins.to_string())];
-        let layers = |layers: Vec<&Arc<Layer>>| Value::Layers(layers.iter().map(|layer| layer.id()).collect());
         if let Some(first) = step.parent.and_then(|parent| self.result(parent)) {
-            let value = layers(first.snapshot.layers().iter().collect());
-            components.push(Component { label: merge.first.clone(), value });
+            let layers = first.snapshot.layers().iter().map(|layer| layer.id()).collect();
+            components.push(Component { label: merge.first.clone(), value: Value::Layers(layers) });
         }
+        let layers = |nodes: &[NodeId]| {
+            Value::Layers(nodes.iter().filter_map(|&node| self.made(node)).map(|(layer, _)| layer.id()).collect())
+        };
         for part in &merge.parts {
-            let [known, added] = [&part.known, &part.added]
-                .map(|nodes| nodes.iter().filter_map(|&node| self.made(node)).map(|(layer, _)| layer).collect());
-            let added: Vec<Arc<Layer>> = added;
-            let known: Vec<Arc<Layer>> = known;
-            components.push(Component { label: part.name.clone(), value: layers(added.iter().collect()) });
-            components.push(Component {
-                label: format!("what {} has in common with those before it", part.name),
-                value: layers(known.iter().collect()),
-            });
+            components.push(Component { label: part.name.clone(), value: layers(&part.added) });
+            let label = format!("what {} has in common with those before it", part.name);
+            components.push(Component { label, value: layers(&part.known) });
             components
                 .push(Component::text(format!("whether {} stands on the base", part.name), part.on_base.to_string()));
         }
@@ -120,18 +114,8 @@ impl Steps<'_> {
             }
             error => self.step_error(step, error),
         };
-        let tree = Tree::new(self.repeated(step, merge).map_err(fail)?);
-        let store_failed = |error| super::store_error(&self.request.store, error);
-        let staged = self.store.stage().map_err(store_failed)?;
-        let write = || -> Result<(), crate::tree::disk::Error> {
-            let mut writer = DirWriter::new(staged.path())?;
-            for entry in tree.entries() {
-                writer.mkdir(entry)?;
-            }
-            writer.finish()
-        };
-        write().map_err(|error| self.step_error(step, error))?;
-        self.keep(id, step, missed, Made::whole(tree, staged), started)
+        let entries = self.repeated(step, merge).map_err(fail)?;
+        self.keep_directories(id, step, missed, entries, started)
     }
 
     /// The directories that have to be stated on top of the stack, or what contradicts in it.

@@ -100,28 +100,13 @@ impl Input {
 
 /// A running build's steps.
 pub(crate) struct Steps<'a> {
-    pub request: &'a Request,
-    pub store: &'a Store,
-    pub sink: &'a dyn Sink,
-    pub cancel: &'a Cancel,
-    stops: Option<&'a Stops>,
-    /// What failed before, where that is not to be tried again.
-    failures: Option<&'a Failures>,
+    parts: Parts<'a>,
     /// The steps, by their places, that failed and may end otherwise the next time.
     pub fickle: Mutex<HashSet<usize>>,
     /// The nodes that were not run, because they have failed before.
     given_up: Mutex<HashSet<NodeId>>,
     /// The handles of the steps that run, where each has its own.
     cancels: Vec<OnceLock<Cancel>>,
-    pub file: &'a File,
-    pub plan: &'a Plan,
-    pub contexts: &'a [BuildContext],
-    pub bases: &'a Bases<'a>,
-    pub fetcher: &'a Fetcher<'a>,
-    pub agents: &'a Agents<'a>,
-    pub book: &'a Book<'a>,
-    pub baseline: &'a Baseline,
-    pub begun: &'a Begun,
     /// For each instruction those behind it that only change the configuration.
     followers: Vec<Vec<usize>>,
     done: Vec<OnceLock<Done>>,
@@ -140,6 +125,7 @@ pub(crate) struct Parts<'a> {
     pub sink: &'a dyn Sink,
     pub cancel: &'a Cancel,
     pub stops: Option<&'a Stops>,
+    /// What failed before, where that is not to be tried again.
     pub failures: Option<&'a Failures>,
     pub file: &'a File,
     pub plan: &'a Plan,
@@ -152,47 +138,25 @@ pub(crate) struct Parts<'a> {
     pub begun: &'a Begun,
 }
 
+impl<'a> std::ops::Deref for Steps<'a> {
+    type Target = Parts<'a>;
+
+    fn deref(&self) -> &Parts<'a> {
+        &self.parts
+    }
+}
+
 impl<'a> Steps<'a> {
     pub fn new(parts: Parts<'a>) -> Self {
-        let Parts {
-            request,
-            store,
-            sink,
-            cancel,
-            stops,
-            failures,
-            file,
-            plan,
-            contexts,
-            bases,
-            fetcher,
-            agents,
-            book,
-            baseline,
-            begun,
-        } = parts;
+        let plan = parts.plan;
         for (_, step) in plan.graph.nodes() {
-            copy_step::announce_reach(step, contexts);
+            copy_step::announce_reach(step, parts.contexts);
         }
         Steps {
-            request,
-            store,
-            sink,
-            cancel,
-            stops,
-            failures,
+            parts,
             fickle: Mutex::default(),
             given_up: Mutex::default(),
             cancels: plan.shown.iter().map(|_| OnceLock::new()).collect(),
-            file,
-            plan,
-            contexts,
-            bases,
-            fetcher,
-            agents,
-            book,
-            baseline,
-            begun,
             followers: plan.followers(),
             done: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             notes: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
@@ -752,9 +716,20 @@ impl<'a> Steps<'a> {
         if !makes {
             entries.clear();
         }
+        self.keep_directories(id, step, missed, entries, started)
+    }
+
+    /// Keeps a layer of directories alone.
+    pub(super) fn keep_directories(
+        &self,
+        id: NodeId,
+        step: &Step,
+        missed: Missed,
+        entries: Vec<Entry>,
+        started: Instant,
+    ) -> Result<(), BuildError> {
         let tree = Tree::new(entries);
-        let store_failed = |error| super::store_error(&self.request.store, error);
-        let staged = self.store.stage().map_err(store_failed)?;
+        let staged = self.store.stage().map_err(|error| super::store_error(&self.request.store, error))?;
         let write = || -> Result<(), crate::tree::disk::Error> {
             let mut writer = DirWriter::new(staged.path())?;
             for entry in tree.entries() {
