@@ -97,9 +97,10 @@ fn targets_and_platforms_are_one_graph() {
     let (kiln, project) = (
         Kiln::new(),
         Project::new(&[
-            ("Dockerfile", "FROM scratch AS base\nCOPY a /\nFROM base AS one\nCOPY b /\nFROM base AS two\nCOPY b /\n"),
+            ("Dockerfile", "FROM scratch AS base\nCOPY a /\nFROM base AS one\nCOPY b /\nFROM base AS two\nCOPY c /\n"),
             ("a", "a"),
             ("b", "b"),
+            ("c", "c"),
         ]),
     );
     let build = kiln
@@ -107,7 +108,7 @@ fn targets_and_platforms_are_one_graph() {
         .ok();
     assert_eq!(
         build.ran_steps(),
-        ["COPY a / = miss (first time)", "COPY b / = miss (first time)", "COPY b / = miss (first time)"]
+        ["COPY a / = miss (first time)", "COPY b / = miss (first time)", "COPY c / = miss (first time)"]
     );
     assert_eq!(build.finished("results").as_array().unwrap().len(), 2);
 }
