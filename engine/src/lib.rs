@@ -27,6 +27,7 @@ pub mod sandbox;
 pub mod schedule;
 pub mod snapshot;
 pub mod source;
+pub mod stack;
 pub mod store;
 pub mod trace;
 pub mod tree;

@@ -10,6 +10,7 @@ mod planned;
 pub use planned::NotMadeYet;
 
 use crate::digest::SnapshotId;
+use crate::stack::Stack;
 use crate::store::{Layer, StoreError};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, Xattrs, scan, stat, upper};
 use rustix::fs::FileType;
@@ -94,26 +95,37 @@ pub enum LookupError {
     },
 }
 
-/// A stack of layers.
-#[derive(Clone, Debug)]
+/// A stack of layers. It shares all below its top with the snapshot that it was made of, so a clone is cheap.
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    id: SnapshotId,
-    layers: Vec<Arc<Layer>>,
+    stack: Stack,
+    top: Option<Arc<Piece>>,
 }
 
-impl Default for Snapshot {
-    fn default() -> Self {
-        Snapshot::empty()
+#[derive(Debug)]
+struct Piece {
+    layer: Arc<Layer>,
+    below: Snapshot,
+    /// Whether this layer or one below it is only planned.
+    is_planned: bool,
+    /// Whether this layer or one below it is the host's own files.
+    has_host: bool,
+}
+
+impl Drop for Piece {
+    /// One after the other, as it is with [`Stack`].
+    fn drop(&mut self) {
+        let mut next = self.below.top.take();
+        while let Some(mut piece) = next.and_then(Arc::into_inner) {
+            next = piece.below.top.take();
+        }
     }
 }
 
 impl Snapshot {
     /// The snapshot without layers: `FROM scratch`.
     pub fn empty() -> Self {
-        Snapshot {
-            id: SnapshotId::from(blake3::Hasher::new_derive_key("kiln snapshot v1").finalize()),
-            layers: Vec::new(),
-        }
+        Snapshot::default()
     }
 
     /// The stack of these layers, the bottom one first.
@@ -124,41 +136,77 @@ impl Snapshot {
     /// This stack with one more layer on top.
     #[must_use]
     pub fn with(&self, layer: Arc<Layer>) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("kiln snapshot v1");
-        hasher.update(self.id.as_bytes());
-        hasher.update(layer.id().as_bytes());
-        let mut layers = self.layers.clone();
-        layers.push(layer);
-        Snapshot { id: hasher.finalize().into(), layers }
+        let is_planned = self.is_planned() || layer.is_planned();
+        let has_host = self.has_host() || layer.is_host();
+        let stack = self.stack.with(layer.id());
+        Snapshot { stack, top: Some(Arc::new(Piece { layer, below: self.clone(), is_planned, has_host })) }
     }
 
     /// The chain of the layers' digests.
     pub fn id(&self) -> SnapshotId {
-        self.id
+        self.stack.id()
+    }
+
+    /// The layers' identities.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// How many layers there are.
+    pub fn count(&self) -> usize {
+        usize::try_from(self.stack.count()).unwrap_or(usize::MAX)
+    }
+
+    /// The topmost layer.
+    pub fn top(&self) -> Option<&Arc<Layer>> {
+        self.top.as_ref().map(|piece| &piece.layer)
+    }
+
+    /// What is below the topmost layer.
+    pub fn below(&self) -> Option<&Snapshot> {
+        self.top.as_ref().map(|piece| &piece.below)
+    }
+
+    /// The layers, the topmost first.
+    pub fn from_top(&self) -> impl Iterator<Item = &Arc<Layer>> {
+        std::iter::successors(self.top.as_deref(), |piece| piece.below.top.as_deref()).map(|piece| &piece.layer)
     }
 
     /// The layers, the bottom one first.
-    pub fn layers(&self) -> &[Arc<Layer>] {
-        &self.layers
+    pub fn layers(&self) -> Vec<&Arc<Layer>> {
+        let mut all: Vec<_> = self.from_top().collect();
+        all.reverse();
+        all
+    }
+
+    fn is_planned(&self) -> bool {
+        self.top.as_ref().is_some_and(|piece| piece.is_planned)
+    }
+
+    /// Whether the host's own files are among the layers.
+    pub fn has_host(&self) -> bool {
+        self.top.as_ref().is_some_and(|piece| piece.has_host)
     }
 
     /// The directories for the overlay, the topmost first, each once: the kernel takes none twice. Where two layers are
     /// the same, whatever the lower one shows or hides, the upper one does again.
     pub fn dirs(&self) -> Vec<PathBuf> {
         let mut seen = HashSet::new();
-        let all = self.layers.iter().rev().flat_map(|layer| layer.dirs());
+        let all = self.from_top().flat_map(|layer| layer.dirs());
         all.filter(|dir| seen.insert(dir.as_path())).cloned().collect()
     }
 
     /// The top-level directory of the host with this name that lies under the snapshot.
     fn host_dir(&self, name: &[u8]) -> Option<&Path> {
-        let mut dirs = self.host_dirs();
-        dirs.find(|dir| dir.file_name().is_some_and(|other| other.as_bytes() == name))
+        self.host_dirs().into_iter().find(|dir| dir.file_name().is_some_and(|other| other.as_bytes() == name))
     }
 
     /// Top-level directories of the host that lie under the snapshot, each by an overlay of its own.
-    pub fn host_dirs(&self) -> impl Iterator<Item = &Path> {
-        self.layers.iter().flat_map(|layer| layer.host_dirs()).map(PathBuf::as_path)
+    pub fn host_dirs(&self) -> Vec<&Path> {
+        match self.has_host() {
+            true => self.layers().into_iter().flat_map(|layer| layer.host_dirs()).map(PathBuf::as_path).collect(),
+            false => Vec::new(),
+        }
     }
 
     /// What is at `path` itself: its last part is not followed where it is a symbolic link, and a
@@ -307,7 +355,7 @@ impl Snapshot {
     pub fn tree_below(&self, path: &TreePath) -> Result<Merged, LookupError> {
         let mut merged: Vec<Entry> = Vec::new();
         let mut links = HashMap::new();
-        for (number, layer) in self.layers.iter().enumerate() {
+        for (number, layer) in self.layers().into_iter().enumerate() {
             let scanned;
             let tree = if layer.is_host() {
                 scanned = scan_host(layer, path)?;
@@ -564,7 +612,7 @@ mod tests {
         };
         let snapshot = Snapshot::of([layer("a"), layer("b"), layer("a"), layer("c")]);
         assert_eq!(snapshot.dirs(), ["c", "a", "b"].map(PathBuf::from));
-        assert_eq!(snapshot.layers().len(), 4);
+        assert_eq!(snapshot.count(), 4);
     }
 
     #[test]

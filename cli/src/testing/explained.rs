@@ -57,7 +57,7 @@ fn made(name: &str, inputs: Vec<usize>, verdict: Verdict, duration: f64, why: Wh
         reason: if verdict == Verdict::Failed(Some(Miss::Changed)) { "exit code 2" } else { "" }.into(),
         key: Some(KeyId::from_bytes([7; 32])),
         layer: Some(LayerId::from_bytes([8; 32])),
-        stack: Vec::new(),
+        stack: None,
         duration,
         earlier: Some(31.0),
         why,

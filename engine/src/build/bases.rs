@@ -306,7 +306,7 @@ impl<'a> Bases<'a> {
                 self.store.layer(layer.id).map_err(failed)?.ok_or_else(|| self.lost(format!("layer {}", layer.id)))
             })
             .collect::<Result<_, BuildError>>()?;
-        Ok(Done { snapshot: Snapshot::of(layers), layers: image.layers.clone(), ..Done::empty() })
+        Ok(Done { snapshot: Snapshot::of(layers), base: image.layers.as_slice().into(), ..Done::empty() })
     }
 
     /// Fetches a base that [`Bases::known`] had no result for.

@@ -3,7 +3,7 @@
 //! Knows nothing of how a verdict is found.
 
 use super::{File, no_counts};
-use crate::digest::LayerId;
+use crate::digest::{LayerId, SnapshotId};
 use crate::event::{Counts, Event, Sink};
 use crate::explain::report::WhyReport;
 use crate::explain::{BuildStep, Hit, Verdict, Why};
@@ -25,8 +25,8 @@ pub(crate) struct Ending {
     /// How long the execution ran whose result it is, or that it was compared with, in seconds.
     pub earlier: Option<f64>,
     pub layer: Option<LayerId>,
-    /// All layers of the result.
-    pub stack: Vec<LayerId>,
+    /// The snapshot that is the result.
+    pub stack: Option<SnapshotId>,
     pub key: Option<Key>,
     pub why: Why,
 }
@@ -53,7 +53,7 @@ impl Ending {
             duration: 0.0,
             earlier: None,
             layer: None,
-            stack: Vec::new(),
+            stack: None,
             key: None,
             why: Why::default(),
         }

@@ -213,7 +213,7 @@ impl Steps<'_> {
         let mut all = Vec::new();
         for (path, _) in trace.reads().filter(|(_, aspect)| *aspect == Aspect::Content) {
             // The topmost layer that has the path; the host's own files were not copied.
-            for layer in snapshot.layers().iter().rev().filter(|layer| !layer.is_host()) {
+            for layer in snapshot.from_top().filter(|layer| !layer.is_host()) {
                 let Some(entry) = layer.tree()?.get(path) else { continue };
                 if let Kind::File { content, .. } = &entry.kind
                     && copied.contains(&layer.id())
@@ -234,7 +234,7 @@ impl Steps<'_> {
         while let Some(id) = next {
             let node = self.plan.graph.get(id);
             if let (StepKind::Copy(_), Some(done)) = (&node.kind, self.result(id)) {
-                all.extend(done.snapshot.layers().last().map(|layer| layer.id()));
+                all.extend(done.snapshot.stack().top());
             }
             next = node.parent;
         }

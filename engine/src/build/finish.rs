@@ -4,7 +4,7 @@
 //! A tar is packed only where an output, or somebody who asks for the OCI id, needs its digest; what was
 //! packed is remembered by layer.
 
-use super::steps::Steps;
+use super::steps::{Done, Steps};
 use super::wanted::{self, Group};
 use super::{boxed, store_error};
 use crate::api::{Algorithm, BuildError, Built, Destination, Output, Request};
@@ -96,10 +96,10 @@ impl<'a> Member<'a> {
         let failed = |error: StoreError| store_error(&request.store, error);
         let config = config(request, store, target, steps).map_err(failed)?;
         let done = target.node.and_then(|node| steps.result(node));
-        let refs = done.map(|done| done.layers.clone()).unwrap_or_default();
+        let layers = done.map(Done::image_layers).unwrap_or_default();
         let mut record = ImageRecord {
             config: config.to_json(),
-            layers: refs.clone(),
+            layers: layers.iter().map(|(_, known)| known.clone()).collect(),
             created: now(),
             portable: target.base != Some(Base::Host),
             image_id: None,
@@ -108,9 +108,6 @@ impl<'a> Member<'a> {
         store.pin(key.as_bytes()).map_err(failed)?;
         let known = store.db().image(key).map_err(failed)?;
         record.image_id = known.as_ref().and_then(|known| known.image_id);
-        let snapshot = done.map(|done| done.snapshot.clone()).unwrap_or_default();
-        // The host's own files are in no image: what is packed begins above them.
-        let layers = snapshot.layers().iter().filter(|layer| !layer.is_host()).cloned().zip(refs).collect();
         let options = PackOptions { clamp: request.source_date_epoch };
         let packing = Packing { request, store, config, layers, options };
         Ok(Member { platform: target.built_for.to_string(), key, record, known, packing })

@@ -12,8 +12,7 @@ use kiln_dsl::mount::{MountKind, Sharing};
 
 /// The key's part that says which layers are below.
 pub fn parent(snapshot: &Snapshot) -> Component {
-    let layers = snapshot.layers().iter().map(|layer| layer.id()).collect();
-    Component { label: "parent".to_owned(), value: Value::Layers(layers) }
+    Component { label: "parent".to_owned(), value: Value::Stack(snapshot.stack().clone()) }
 }
 
 /// What a FROM stands on.

@@ -10,7 +10,7 @@ use crate::key::{Component, Key, Value};
 use crate::merge::{Attributes, Change};
 use crate::plan::{MergeStep, Step};
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
-use crate::store::{ImageLayerRef, Layer, StoreError};
+use crate::store::{Layer, StoreError};
 use crate::tree::{Entry, Tree, TreePath};
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,9 +57,8 @@ struct Piece {
 
 impl Steps<'_> {
     /// The layer that a step made, if it made one.
-    fn made(&self, node: NodeId) -> Option<(Arc<Layer>, ImageLayerRef)> {
-        let done = self.result(node).filter(|done| done.has_layer)?;
-        Some((Arc::clone(done.snapshot.layers().last()?), done.layers.last()?.clone()))
+    fn made(&self, node: NodeId) -> Option<&Arc<Layer>> {
+        self.result(node).filter(|done| done.has_layer)?.snapshot.top()
     }
 
     /// What a merge comes to before anything is stated again.
@@ -67,9 +66,8 @@ impl Steps<'_> {
         let first = step.parent.and_then(|parent| self.result(parent)).cloned().unwrap_or_else(Done::empty);
         let added = merge.parts.iter().flat_map(|part| &part.added).filter_map(|&node| self.made(node));
         let mut done = Done { created_nanos: 0, has_layer: false, ..first };
-        for (layer, known) in added {
-            done.snapshot = done.snapshot.with(layer);
-            done.layers.push(known);
+        for layer in added {
+            done.snapshot = done.snapshot.with(Arc::clone(layer));
         }
         done
     }
@@ -82,11 +80,11 @@ impl Steps<'_> {
     ) -> Result<Option<Missed>, BuildError> {
         let mut components = vec![Component::text("ON CONFLICT LAST", merge.last_wins.to_string())];
         if let Some(first) = step.parent.and_then(|parent| self.result(parent)) {
-            let layers = first.snapshot.layers().iter().map(|layer| layer.id()).collect();
-            components.push(Component { label: merge.first.clone(), value: Value::Layers(layers) });
+            components
+                .push(Component { label: merge.first.clone(), value: Value::Stack(first.snapshot.stack().clone()) });
         }
         let layers = |nodes: &[NodeId]| {
-            Value::Layers(nodes.iter().filter_map(|&node| self.made(node)).map(|(layer, _)| layer.id()).collect())
+            Value::Layers(nodes.iter().filter_map(|&node| self.made(node)).map(|layer| layer.id()).collect())
         };
         for part in &merge.parts {
             components.push(Component { label: part.name.clone(), value: layers(&part.added) });
@@ -120,8 +118,8 @@ impl Steps<'_> {
 
     /// The directories that have to be stated on top of the stack, or what contradicts in it.
     fn repeated(&self, step: &Step, merge: &MergeStep) -> Result<Vec<Entry>, MergeError> {
-        let first = step.parent.and_then(|parent| self.result(parent)).map(|done| done.snapshot.layers().to_vec());
-        let first = first.unwrap_or_default();
+        let first = step.parent.and_then(|parent| self.result(parent)).map(|done| done.snapshot.layers());
+        let first: Vec<Arc<Layer>> = first.unwrap_or_default().into_iter().cloned().collect();
         let own = merge.own.iter().copied().filter(|&node| self.made(node).is_some()).collect::<Vec<_>>();
         let base = first.len().saturating_sub(own.len());
         let nodes = std::iter::repeat_n(None, base).chain(own.into_iter().map(Some));
@@ -135,7 +133,7 @@ impl Steps<'_> {
         let mut conflicts = Vec::new();
         for part in &merge.parts {
             let added: Vec<(Option<NodeId>, Arc<Layer>)> =
-                part.added.iter().filter_map(|&node| Some((Some(node), self.made(node)?.0))).collect();
+                part.added.iter().filter_map(|&node| Some((Some(node), Arc::clone(self.made(node)?)))).collect();
             let is_known = |piece: &Piece| match piece.node {
                 None => part.on_base,
                 Some(node) => part.known.contains(&node),

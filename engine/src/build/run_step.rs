@@ -491,7 +491,7 @@ impl Steps<'_> {
         let mut lowers = from.dirs();
         let mut subpath = PathBuf::from(real.display().to_string());
         // The host's own directories are no part of the snapshot's directories.
-        if let Some(host) = from.host_dirs().find(|dir| Path::new("/").join(&subpath).starts_with(dir)) {
+        if let Some(host) = from.host_dirs().into_iter().find(|dir| Path::new("/").join(&subpath).starts_with(dir)) {
             let top = host.file_name().unwrap_or_default();
             lowers = lowers.iter().map(|dir| dir.join(top)).filter(|dir| dir.is_dir()).collect();
             lowers.push(host.to_path_buf());
@@ -605,7 +605,7 @@ pub(crate) fn host_overlays(store: &Store, snapshot: &Snapshot) -> Result<HostOv
     let (mut mounts, mut uppers, mut held) = (Vec::new(), Vec::new(), Vec::new());
     for dir in snapshot.host_dirs() {
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let above = snapshot.layers().iter().rev().filter(|layer| !layer.is_host());
+        let above = snapshot.from_top().filter(|layer| !layer.is_host());
         let mut lowers: Vec<PathBuf> =
             above.flat_map(|layer| layer.dirs()).map(|layer| layer.join(&name)).filter(|path| path.is_dir()).collect();
         lowers.push(dir.to_path_buf());

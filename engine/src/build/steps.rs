@@ -26,6 +26,7 @@ use crate::plan::{Base, ContextId, Origin, Plan, SourceStep, Step, StepKind};
 use crate::schedule::{self, Work};
 use crate::snapshot::{LookupError, Snapshot};
 use crate::source::Fetcher;
+use crate::stack::Stacks;
 use crate::store::logs::LogBuffer;
 use crate::store::{ImageLayerRef, Layer, Record, Store, Used};
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
@@ -40,8 +41,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub(crate) struct Done {
     /// What a step after this one sees.
     pub snapshot: Snapshot,
-    /// The layers of an image that ends here, tars included where they exist.
-    pub layers: Vec<ImageLayerRef>,
+    /// The lowest of the layers as the base image has them, with their tars.
+    pub base: Arc<[ImageLayerRef]>,
     /// When the layer was made; nanoseconds since 1970.
     pub created_nanos: i64,
     /// Whether the last layer is the step's own.
@@ -111,6 +112,8 @@ pub(crate) struct Steps<'a> {
     followers: Vec<Vec<usize>>,
     done: Vec<OnceLock<Done>>,
     notes: Vec<OnceLock<Note>>,
+    /// Finds where stacks of layers differ.
+    pub stacks: Stacks<'a>,
     /// Set once it was said that steps cannot be watched here.
     pub untraced: OnceLock<()>,
     /// What running steps have written so far, by their places.
@@ -160,6 +163,7 @@ impl<'a> Steps<'a> {
             followers: plan.followers(),
             done: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             notes: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
+            stacks: Stacks::new(|id| parts.store.db().stack(id).ok().flatten()),
             untraced: OnceLock::new(),
             logs: Mutex::default(),
         }
@@ -243,11 +247,30 @@ impl<'a> Steps<'a> {
     pub(super) fn succeed(&self, id: NodeId, step: &Step, done: Done, ending: Ending) {
         let is_own = !book::is_read_by_another(self.plan, id);
         let _ = self.notes[id.index()].set(self.note(step, &ending));
-        let stack = done.snapshot.layers().iter().map(|layer| layer.id()).collect();
+        self.keep_stack(step, &done.snapshot);
+        let stack = (done.snapshot.count() > 0).then(|| done.snapshot.id());
         let _ = self.done[id.index()].set(done);
         if is_own {
             self.book.finish(step.shown, Ending { stack, ..ending });
             self.show_trailing(step.shown, false);
+        }
+    }
+
+    /// Lets the store know the layers of a result, whose identity alone is kept with the build and in keys. What it does
+    /// not know only makes an explanation poorer.
+    fn keep_stack(&self, step: &Step, snapshot: &Snapshot) {
+        if self.baseline.old(step.shown).is_some_and(|old| old.stack == Some(snapshot.id())) {
+            return;
+        }
+        let parent = step.parent.and_then(|parent| self.result(parent)).map(|done| done.snapshot.id());
+        let mut next = Some(snapshot);
+        while let Some(snapshot) = next.filter(|snapshot| Some(snapshot.id()) != parent) {
+            let (Some(layer), Some(below)) = (snapshot.stack().top(), snapshot.below()) else { return };
+            if !matches!(self.store.db().stack(snapshot.id()), Ok(None)) {
+                return;
+            }
+            let _unkept = self.store.db().put_stack(snapshot.id(), below.id(), layer);
+            next = Some(below);
         }
     }
 
@@ -637,7 +660,7 @@ impl<'a> Steps<'a> {
         let old = self.baseline.components(self.store, step.shown);
         let mut why = Why::default();
         if !old.is_empty() && Key::id_of(old) != key.id() {
-            let found = crate::explain::compare::compare(old, key.components(), &|_| None);
+            let found = crate::explain::compare::compare(old, key.components(), &|_| None, &self.stacks);
             why.changes = found.changes;
         }
         let mut ending = match ran {
@@ -648,7 +671,7 @@ impl<'a> Steps<'a> {
         if let Some(change) = why.changes.first() {
             ending.reason = format!("{}: {}", ending.reason, change.words());
         }
-        let layer = done.snapshot.layers().last().map(|layer| layer.id());
+        let layer = done.snapshot.stack().top();
         let duration = if ran { started.elapsed().as_secs_f64() } else { 0.0 };
         Ending { duration, layer, key: Some(key), why, ..ending }
     }
@@ -673,7 +696,7 @@ impl<'a> Steps<'a> {
             return Ok((0, 0));
         }
         let needs_no_file = |part: &str| part == "root" || part.bytes().all(|b| b.is_ascii_digit());
-        if snapshot.layers().is_empty() && !user.split(':').all(needs_no_file) {
+        if snapshot.count() == 0 && !user.split(':').all(needs_no_file) {
             return Err(LookupError::NoAccounts { name: user.to_owned() });
         }
         let (passwd, group) = run_step::account_files(snapshot)?;
@@ -745,14 +768,21 @@ impl<'a> Steps<'a> {
 impl Done {
     /// The result of nothing.
     pub(super) fn empty() -> Done {
-        Done { snapshot: Snapshot::empty(), layers: Vec::new(), created_nanos: 0, has_layer: false }
+        Done { snapshot: Snapshot::empty(), base: Arc::default(), created_nanos: 0, has_layer: false }
     }
 
     /// This result with one more layer.
     pub(super) fn with(&self, layer: Arc<Layer>, created_nanos: i64) -> Done {
-        let mut layers = self.layers.clone();
-        layers.push(ImageLayerRef { id: layer.id(), blob: None });
-        Done { snapshot: self.snapshot.with(layer), layers, created_nanos, has_layer: true }
+        Done { snapshot: self.snapshot.with(layer), base: Arc::clone(&self.base), created_nanos, has_layer: true }
+    }
+
+    /// The layers of an image that ends here, each with what the image says of it. The host's own files are in none.
+    pub(super) fn image_layers(&self) -> Vec<(Arc<Layer>, ImageLayerRef)> {
+        let own = |layer: &Layer| ImageLayerRef { id: layer.id(), blob: None };
+        let layers = self.snapshot.layers().into_iter().filter(|layer| !layer.is_host()).enumerate();
+        layers
+            .map(|(at, layer)| (Arc::clone(layer), self.base.get(at).cloned().unwrap_or_else(|| own(layer))))
+            .collect()
     }
 }
 
@@ -886,7 +916,7 @@ fn reason_ending(verdict: Verdict, reason: Reason, key: Option<Key>) -> Ending {
         duration: 0.0,
         earlier: reason.previous.map(|previous| previous.duration),
         layer: None,
-        stack: Vec::new(),
+        stack: None,
         key,
         why: reason.why,
     }

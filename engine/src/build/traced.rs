@@ -61,7 +61,7 @@ impl Looked {
 
 /// The listings of a snapshot's layers.
 pub(super) fn view(snapshot: &Snapshot) -> Result<View<'_>, StoreError> {
-    let layers = snapshot.layers().iter().map(|layer| stacked(layer)).collect::<Result<Vec<_>, _>>()?;
+    let layers = snapshot.layers().into_iter().map(|layer| stacked(layer)).collect::<Result<Vec<_>, _>>()?;
     Ok(View::new(layers))
 }
 
@@ -84,7 +84,7 @@ fn lowers(snapshot: &Snapshot) -> Result<Vec<Lower>, StoreError> {
         };
         Ok(Lower { dirs: layer.dirs().to_vec(), listing })
     };
-    snapshot.layers().iter().rev().map(lower).collect()
+    snapshot.from_top().map(lower).collect()
 }
 
 /// A layer whose listing was read.

@@ -8,7 +8,7 @@ use super::steps::{Input, Steps};
 use crate::api::BuildError;
 use crate::digest::{LayerId, StepId};
 use crate::explain::align::Origin as From;
-use crate::explain::compare::{self, Stack};
+use crate::explain::compare::{self, Differing};
 use crate::explain::diff::sets as sets_name;
 use crate::explain::{Change, Compared, Dragged, FileChange, Miss, Verdict, Why};
 use crate::graph::NodeId;
@@ -84,7 +84,7 @@ impl Steps<'_> {
             // The new side's listings are not in the store before the step has run.
             let listing =
                 |id| input.trees().find(|tree| tree.id() == id).cloned().or_else(|| self.store.tree(id).ok()?);
-            let found = compare::compare(&nearest.components, key.components(), &listing);
+            let found = compare::compare(&nearest.components, key.components(), &listing, &self.stacks);
             for component in &nearest.components {
                 if let Value::Files { tree, .. } = component.value
                     && !key.components().contains(component)
@@ -244,7 +244,7 @@ impl Steps<'_> {
     }
 
     /// What of a step's differences other instructions began.
-    fn dragged(&self, step: &Step, changes: &[Change], stacks: &[Stack]) -> Vec<Dragged> {
+    fn dragged(&self, step: &Step, changes: &[Change], stacks: &[Differing]) -> Vec<Dragged> {
         let dragged = |label: &str, root: Root| Dragged { label: label.to_owned(), root: root.shown, name: root.name };
         let mut all: Vec<Dragged> = Vec::new();
         for change in changes {
@@ -359,8 +359,8 @@ impl Steps<'_> {
     }
 
     /// With which instruction the first layer that differs began.
-    fn stack_root(&self, below: Option<NodeId>, stack: &Stack) -> Root {
-        let reaches = |id: NodeId| self.result(id).is_some_and(|done| done.snapshot.layers().len() > stack.first);
+    fn stack_root(&self, below: Option<NodeId>, stack: &Differing) -> Root {
+        let reaches = |id: NodeId| self.result(id).is_some_and(|done| done.snapshot.count() > stack.first);
         let mut maker = below.filter(|&id| reaches(id));
         while let Some(parent) = maker.and_then(|id| self.plan.graph.get(id).parent).filter(|&id| reaches(id)) {
             maker = Some(parent);
@@ -415,7 +415,7 @@ pub(crate) fn own_change(why: &Why) -> Option<&Change> {
 }
 
 /// The step that made the layer with which a stage that is merged differs.
-fn merged_origin(step: &Step, stack: &Stack) -> Option<NodeId> {
+fn merged_origin(step: &Step, stack: &Differing) -> Option<NodeId> {
     let StepKind::Merge(merge) = &step.kind else { return None };
     let part = merge.parts.iter().find(|part| part.name == stack.label)?;
     part.added.get(stack.first).or(part.added.last()).copied()

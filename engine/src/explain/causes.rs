@@ -113,7 +113,7 @@ pub(super) mod tests {
             reason: String::new(),
             key: None,
             layer: None,
-            stack: Vec::new(),
+            stack: None,
             duration,
             earlier: None,
             why,

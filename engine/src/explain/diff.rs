@@ -9,12 +9,18 @@ use super::record::{Before, Build, Dragged, Why};
 use super::verdict::{Hit, Miss, Verdict};
 use super::{Change, Presence, secrecy};
 use crate::key::Component;
+use crate::stack::Stacks;
 
 /// A build with its steps' keys.
 pub type WithKeys<'a> = (&'a Build, &'a [Vec<Component>]);
 
 /// `new`, each step explained by what `old` had. Steps that differ count as run, with the time that they took.
-pub fn diff((old, old_keys): WithKeys<'_>, (new, new_keys): WithKeys<'_>, listing: Listing<'_>) -> Build {
+pub fn diff(
+    (old, old_keys): WithKeys<'_>,
+    (new, new_keys): WithKeys<'_>,
+    listing: Listing<'_>,
+    stacks: &Stacks<'_>,
+) -> Build {
     fn items(build: &Build) -> Vec<Item<'_>> {
         let steps = build.steps.iter();
         steps.map(|step| Item { stage: &step.stage, platform: &step.platform, text: &step.written }).collect()
@@ -48,7 +54,7 @@ pub fn diff((old, old_keys): WithKeys<'_>, (new, new_keys): WithKeys<'_>, listin
                 why.changes.push(instruction_change(&before.instruction, &build.steps[index].instruction));
             }
         } else {
-            let found = compare::compare(&a, if b.is_empty() { empty } else { &b }, listing);
+            let found = compare::compare(&a, if b.is_empty() { empty } else { &b }, listing, stacks);
             why.dragged = found
                 .changes
                 .iter()
@@ -174,8 +180,8 @@ mod tests {
     }
 
     fn key(command: &str, below: &[u8]) -> Vec<Component> {
-        let layers = Value::Layers(below.iter().map(|n| layer(*n)).collect());
-        let parent = Component { label: "parent".into(), value: layers };
+        let stack = crate::stack::Stack::of(below.iter().map(|n| layer(*n)));
+        let parent = Component { label: "parent".into(), value: Value::Stack(stack) };
         Key::new("RUN", vec![Component::text("the command", command), parent]).components().to_vec()
     }
 
@@ -196,7 +202,7 @@ mod tests {
         let (a, b) = ([key("a", &[0]), key("b", &[0, 1])], [key("x", &[0]), key("b", &[0, 3])]);
         let old = made(&[("RUN a", 1), ("RUN b", 2)], &a);
         let new = made(&[("RUN x", 3), ("RUN b", 4)], &b);
-        let found = diff((&old, &a), (&new, &b), &|_| None);
+        let found = diff((&old, &a), (&new, &b), &|_| None, &Stacks::new(|_| None));
         let all = causes(&found);
         assert_eq!(all.len(), 1);
         assert_eq!((&all[0].root, all[0].ran.as_slice()), (&CauseRoot::Step(0), [0, 1].as_slice()));
@@ -206,10 +212,10 @@ mod tests {
     fn a_build_differs_in_nothing_from_itself_and_another_output_of_the_same_key_is_found() {
         let keys = [key("a", &[0])];
         let old = made(&[("RUN a", 1)], &keys);
-        let same = diff((&old, &keys), (&old, &keys), &|_| None);
+        let same = diff((&old, &keys), (&old, &keys), &|_| None, &Stacks::new(|_| None));
         assert!(causes(&same).is_empty() && !same.steps[0].why.unstable);
         let new = made(&[("RUN a", 2)], &keys);
-        assert!(diff((&old, &keys), (&new, &keys), &|_| None).steps[0].why.unstable);
+        assert!(diff((&old, &keys), (&new, &keys), &|_| None, &Stacks::new(|_| None)).steps[0].why.unstable);
         assert_ne!(new.steps[0].key, Some(KeyId::from_bytes([0; 32])));
     }
 

@@ -5,7 +5,7 @@
 
 use super::change::{Change, FileSet};
 use super::verdict::Verdict;
-use crate::digest::{ContentId, ImageKey, KeyId, LayerId};
+use crate::digest::{ContentId, ImageKey, KeyId, LayerId, SnapshotId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -156,8 +156,8 @@ pub struct BuildStep {
     pub key: Option<KeyId>,
     /// The layer that it made or found.
     pub layer: Option<LayerId>,
-    /// All layers of its result, the bottom one first; none where it has no result of its own.
-    pub stack: Vec<LayerId>,
+    /// The snapshot that is its result, whose layers the store knows; `None` where it has no layers.
+    pub stack: Option<SnapshotId>,
     /// How long it ran, in seconds; 0 for a hit.
     pub duration: f64,
     /// How long the execution ran whose result it is, or that it was compared with, in seconds.

@@ -331,6 +331,10 @@ impl ComponentReport {
                 Some(top) => format!("{} layers, the last {top}", layers.len()),
                 None => "no layers".to_owned(),
             },
+            Value::Stack(stack) => match stack.top() {
+                Some(top) => format!("{} layers, the last {top}", stack.count()),
+                None => "no layers".to_owned(),
+            },
             Value::Hidden(_) => "(hidden)".to_owned(),
         };
         ComponentReport { component: component.label.clone(), value }

@@ -10,6 +10,7 @@
 //! | 2 | files | 32 bytes of the tree's digest; the count follows from it |
 //! | 3 | layers | 32 bytes each |
 //! | 4 | hidden | 32 bytes: BLAKE3, context `kiln hidden value v1`, of the value |
+//! | 5 | a snapshot's layers | 32 bytes of the snapshot's digest |
 
 use super::{Component, Value};
 use crate::digest::{KeyId, StepId};
@@ -48,6 +49,10 @@ pub fn digest(components: &[Component]) -> KeyId {
             Value::Hidden(digest) => {
                 hasher.update(&[4]);
                 hasher.update(digest);
+            }
+            Value::Stack(stack) => {
+                hasher.update(&[5]);
+                hasher.update(stack.id().as_bytes());
             }
         }
     }
@@ -93,6 +98,9 @@ mod tests {
             proptest::collection::vec(0u8..3, 0..3)
                 .prop_map(|ids| Value::Layers(ids.into_iter().map(|id| LayerId::from_bytes([id; 32])).collect())),
             any::<[u8; 1]>().prop_map(|b| Value::Hidden([b[0]; 32])),
+            proptest::collection::vec(0u8..3, 0..3).prop_map(|ids| {
+                Value::Stack(crate::stack::Stack::of(ids.into_iter().map(|id| LayerId::from_bytes([id; 32]))))
+            }),
         ];
         ("[a-c=\\-]{0,4}", value).prop_map(|(label, value)| Component { label, value })
     }

@@ -10,6 +10,7 @@ mod encode;
 pub mod eval;
 
 use crate::digest::{KeyId, LayerId, StepId};
+use crate::stack::Stack;
 use serde::{Deserialize, Serialize};
 
 /// One named thing that a step's result depends on.
@@ -33,10 +34,12 @@ pub enum Value {
         /// Its number of entries.
         count: u64,
     },
-    /// The layers of the snapshot that the step works on, the bottom one first.
+    /// Layers, the bottom one first.
     Layers(Vec<LayerId>),
     /// The digest of a text that is shown to nobody.
     Hidden([u8; 32]),
+    /// The layers of a snapshot.
+    Stack(Stack),
 }
 
 /// A finished key.

@@ -10,6 +10,7 @@ use crate::explain::report::{BuildReport, BuildRow, ComponentReport, StepDetail,
 use crate::explain::{Build, diff as explain_diff};
 use crate::key::{Component, Value};
 use crate::registry::Reference;
+use crate::stack::Stacks;
 use crate::store::Store;
 use crate::store::builds::{Keys, Stored};
 use std::path::Path;
@@ -81,7 +82,8 @@ pub fn diff(path: &Path, old: &str, new: &str) -> Result<BuildReport, ManageErro
     let of = |name| read(&store, path, Which { name: Some(name), directory: None })?.ok_or_else(|| unknown(name));
     let ((old, old_keys), (new, new_keys)) = (of(old)?, of(new)?);
     let listing = |id| store.tree(id).ok().flatten();
-    let differs = explain_diff::diff((&old, &old_keys), (&new, &new_keys), &listing);
+    let stacks = Stacks::new(|id| store.db().stack(id).ok().flatten());
+    let differs = explain_diff::diff((&old, &old_keys), (&new, &new_keys), &listing, &stacks);
     Ok(BuildReport::new(&differs))
 }
 
@@ -155,13 +157,16 @@ pub(crate) fn after_step(store: &Store, path: &Path, which: Which<'_>, step: &st
     };
     // A command that failed stands on what its key says.
     let below = match component(index, "parent") {
-        Some(Value::Layers(layers)) if found.stack.is_empty() => Some(layers.clone()),
+        Some(Value::Stack(stack)) if found.stack.is_none() => Some(stack.id()),
         _ => None,
     };
     let same_stage = |at: &usize| build.steps[*at].stage == found.stage && build.steps[*at].platform == found.platform;
     let earlier: Vec<usize> = (0..=index).rev().filter(same_stage).collect();
-    let stack = || earlier.iter().map(|&at| &build.steps[at].stack).find(|stack| !stack.is_empty()).cloned();
-    let layers = below.or_else(stack);
+    let stack = || earlier.iter().find_map(|&at| build.steps[at].stack);
+    let layers = match below.or_else(stack) {
+        Some(snapshot) => store.stack(snapshot).map_err(store_failed(path))?,
+        None => None,
+    };
     let layers = layers.ok_or_else(|| ManageError::NoFiles { step: found.name.clone() })?;
     let text = |at: usize, label: &str| match component(at, label) {
         Some(Value::Text(text)) => text.clone(),

@@ -28,14 +28,10 @@ enum Listed<'a> {
 }
 
 impl Snapshot {
-    pub(super) fn is_planned(&self) -> bool {
-        self.layers.iter().any(|layer| layer.is_planned())
-    }
-
     /// The listings, the topmost first; `None` for the host's files.
     fn listings(&self) -> Result<Vec<Option<&[Entry]>>, LookupError> {
-        let mut all = Vec::with_capacity(self.layers.len());
-        for layer in self.layers.iter().rev() {
+        let mut all = Vec::with_capacity(self.count());
+        for layer in self.from_top() {
             all.push(if !layer.is_host() { Some(layer.tree()?.entries()) } else { None });
         }
         Ok(all)
@@ -100,7 +96,10 @@ impl Snapshot {
 
     /// The host's own files alone.
     fn host_only(&self) -> Snapshot {
-        Snapshot::of(self.layers.iter().filter(|layer| layer.is_host()).cloned())
+        match self.has_host() {
+            true => Snapshot::of(self.layers().into_iter().filter(|layer| layer.is_host()).cloned()),
+            false => Snapshot::empty(),
+        }
     }
 
     pub(super) fn names_planned(&self, path: &TreePath) -> Result<HashSet<Box<[u8]>>, LookupError> {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub const BUILDS_PER_PROJECT: usize = 50;
 
 /// The first bytes of a record: another version is as good as none.
-const MAGIC: &[u8] = b"kiln build 3\n";
+const MAGIC: &[u8] = b"kiln build 4\n";
 
 /// The digest of a project's name: the directory of its builds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

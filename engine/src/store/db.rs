@@ -12,6 +12,7 @@
 //! | indexes | [`ImageKey`] | [`IndexRecord`] |
 //! | ids | [`Sha256`] image id | [`ImageKey`] |
 //! | names | `docker.io/library/name:tag` | [`ImageKey`] |
+//! | stacks | [`SnapshotId`] | the [`SnapshotId`] below its topmost layer, and that layer's [`LayerId`] |
 //! | traces | [`KeyId`] of a record | a trace as [`crate::trace::codec`] has it, or what it follows from |
 //! | used | a [`Used`] | when it was last of use, exact to a day; seconds since 1970 |
 //!
@@ -20,7 +21,7 @@
 //! not yet committed, never what was.
 
 use super::{BlobRef, ImageRecord, IndexRecord, Record, StoreError};
-use crate::digest::{ImageKey, KeyId, LayerId, Sha256, StepId};
+use crate::digest::{ImageKey, KeyId, LayerId, Sha256, SnapshotId, StepId};
 use crate::trace::{Trace, codec};
 use heed::types::Bytes;
 use heed::{Database, Env, EnvOpenOptions, RwTxn};
@@ -65,9 +66,10 @@ enum Table {
     Used,
     Traces,
     Indexes,
+    Stacks,
 }
 
-const TABLES: [(Table, &str); 11] = [
+const TABLES: [(Table, &str); 12] = [
     (Table::Records, "records"),
     (Table::Steps, "steps"),
     (Table::Layers, "layers"),
@@ -79,6 +81,7 @@ const TABLES: [(Table, &str); 11] = [
     (Table::Used, "used"),
     (Table::Traces, "traces"),
     (Table::Indexes, "indexes"),
+    (Table::Stacks, "stacks"),
 ];
 
 /// Something whose last use is remembered.
@@ -340,6 +343,26 @@ impl Db {
     /// Forgets a layer.
     pub fn remove_layer(&self, id: LayerId) -> Result<(), StoreError> {
         self.send(Write::Delete(Table::Layers, id.as_bytes().to_vec()))
+    }
+
+    /// What is below the topmost layer of a snapshot, and that layer.
+    pub fn stack(&self, id: SnapshotId) -> Result<Option<(SnapshotId, LayerId)>, StoreError> {
+        self.get(Table::Stacks, id.as_bytes())
+    }
+
+    /// Remembers of what a snapshot was made: `layer` on top of `below`.
+    pub fn put_stack(&self, id: SnapshotId, below: SnapshotId, layer: LayerId) -> Result<(), StoreError> {
+        self.put(Table::Stacks, id.as_bytes(), &(below, layer))
+    }
+
+    /// All snapshots, each with what is below its topmost layer, and that layer.
+    pub fn stacks(&self) -> Result<HashMap<SnapshotId, (SnapshotId, LayerId)>, StoreError> {
+        Ok(self.all(Table::Stacks, |key| Some(SnapshotId::from_bytes(key.try_into().ok()?)))?.into_iter().collect())
+    }
+
+    /// Forgets of what a snapshot was made.
+    pub fn remove_stack(&self, id: SnapshotId) -> Result<(), StoreError> {
+        self.send(Write::Delete(Table::Stacks, id.as_bytes().to_vec()))
     }
 
     /// The tar of a layer, packed with the options that `variant` stands for.

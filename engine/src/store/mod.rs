@@ -33,6 +33,7 @@ pub mod pin;
 mod recent;
 pub mod record;
 pub mod session;
+mod stacks;
 
 pub use adopt::{AdoptError, Adopted, Below};
 pub use db::Used;

@@ -37,7 +37,8 @@ pub fn prune(request: &PruneRequest) -> Result<PruneReport, ManageError> {
     let in_use = |digest: &[u8; 32]| collector.is_in_use(digest);
     let mut decision = decide::decide(&facts, request, now(), &in_use);
     if !request.dry_run {
-        collector.remove(&facts, &mut decision).map_err(failed)?;
+        collector.remove(&facts, &mut decision).map_err(&failed)?;
+        store.forget_stacks(&in_use).map_err(failed)?;
     }
     Ok(decision.report(&facts))
 }
