@@ -2,6 +2,8 @@
 //!
 //! The symbolic notation is that of setmode(3) with an umask of 0. Knows nothing of files.
 
+use std::fmt;
+
 const SET_USER: u32 = 0o4000;
 const SET_GROUP: u32 = 0o2000;
 const STICKY: u32 = 0o1000;
@@ -24,7 +26,11 @@ pub enum ModeError {
 
 /// A mode to set, or changes to make to one.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mode(Vec<Change>);
+pub struct Mode {
+    changes: Vec<Change>,
+    /// As it was written.
+    text: Box<str>,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Change {
@@ -52,18 +58,18 @@ impl Mode {
             if bits > ALL {
                 return Err(ModeError::OutOfRange(text.to_owned()));
             }
-            return Ok(Mode(vec![Change::Clear(ALL), Change::Set(bits)]));
+            return Ok(Mode { changes: vec![Change::Clear(ALL), Change::Set(bits)], text: text.into() });
         }
         let mut changes = Vec::new();
         for clause in text.split(',') {
             symbolic(clause, &mut changes).ok_or_else(|| ModeError::Syntax(text.to_owned()))?;
         }
-        Ok(Mode(changes))
+        Ok(Mode { changes, text: text.into() })
     }
 
     /// The mode that it sets, where it does not depend on the mode before: an octal number.
     pub fn octal(&self) -> Option<u32> {
-        match self.0.as_slice() {
+        match self.changes.as_slice() {
             [Change::Clear(ALL), Change::Set(bits)] => Some(*bits),
             _ => None,
         }
@@ -72,7 +78,7 @@ impl Mode {
     /// The mode of a file that had `current`; bits beyond 07777 (its type) stay.
     pub fn apply(&self, current: u32, is_dir: bool) -> u32 {
         let mut mode = current & ALL;
-        for &change in &self.0 {
+        for &change in &self.changes {
             match change {
                 Change::Clear(bits) => mode &= !bits,
                 Change::Set(bits) => mode |= bits,
@@ -92,6 +98,16 @@ impl Mode {
             }
         }
         (current & !ALL) | mode
+    }
+}
+
+/// An octal number as `0755` however it was written, anything else as it was.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.octal() {
+            Some(bits) => write!(f, "{bits:04o}"),
+            None => f.write_str(&self.text),
+        }
     }
 }
 
@@ -180,6 +196,8 @@ mod tests {
     fn an_octal_mode_replaces_all_bits_but_the_type() {
         assert_eq!(apply("0644", 0o100_4755, false), 0o100_0644);
         assert_eq!(apply("7777", 0, true), 0o7777);
+        let written = |text: &str| Mode::parse(text).expect(text).to_string();
+        assert_eq!([written("644"), written("00644"), written("u=rwX,go=rX")], ["0644", "0644", "u=rwX,go=rX"]);
         assert_eq!(Mode::parse("17777"), Err(ModeError::OutOfRange("17777".into())));
     }
 

@@ -4,6 +4,7 @@
 //! (`required` and `size` need `type` before them). Knows nothing of stages, paths or secrets.
 
 use crate::{csv, size, suggest};
+use std::fmt;
 use std::ops::Range;
 
 /// What is mounted.
@@ -205,6 +206,38 @@ impl Mount {
     }
 }
 
+/// The mount as it can be written, each key by its first name and in the order of the fields; no two mounts alike.
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sharing = SHARINGS.iter().find(|known| known.1 == self.sharing).map_or("", |known| known.0);
+        let texts = [
+            ("from", self.from.clone()),
+            ("source", self.source.clone()),
+            ("target", self.target.clone()),
+            ("readonly", self.read_only.map(|value| value.to_string())),
+            ("id", self.id.clone()),
+            ("sharing", (self.sharing != Sharing::default()).then(|| sharing.to_owned())),
+            ("required", self.required.then(|| self.required.to_string())),
+            ("size", self.size.map(|size| size.to_string())),
+            ("mode", self.mode.map(|mode| format!("{mode:o}"))),
+            ("uid", self.uid.map(|uid| uid.to_string())),
+            ("gid", self.gid.map(|gid| gid.to_string())),
+            ("env", self.env.clone()),
+        ];
+        write!(f, "type={}", self.kind.name())?;
+        for (key, value) in texts {
+            match value {
+                Some(value) if value.contains([',', '"', '\n', '\r']) => {
+                    write!(f, ",\"{key}={}\"", value.replace('"', "\"\""))?;
+                }
+                Some(value) => write!(f, ",{key}={value}")?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
 impl MountKind {
     /// The word for it.
     pub fn name(self) -> &'static str {
@@ -388,6 +421,25 @@ mod tests {
         assert_eq!(parse("type=tmpfs,\"target=/a,\"\"b\",size=64m").expect("a mount").target, Some("/a,\"b".into()));
         assert!(parse("type=secret,id=a,required").expect("a mount").required);
         assert!(parse("target=/a").expect("a mount").is_read_only());
+    }
+
+    #[test]
+    fn a_mount_that_is_written_again_is_the_same() {
+        for (text, again) in [
+            ("target=/a", "type=bind,target=/a"),
+            ("type=bind,from=x,src=/s,dst=/d,rw", "type=bind,from=x,source=/s,target=/d,readonly=false"),
+            (
+                "sharing=locked,type=cache,target=/c,mode=0700,uid=1,gid=2",
+                "type=cache,target=/c,sharing=locked,mode=700,uid=1,gid=2",
+            ),
+            ("type=tmpfs,\"target=/a,\"\"b\",size=64m", "type=tmpfs,\"target=/a,\"\"b\",size=67108864"),
+            ("type=secret,id=a,required,env=A", "type=secret,id=a,required=true,env=A"),
+            ("type=secret,id=a,env=", "type=secret,id=a,env="),
+        ] {
+            let mount = parse(text).expect("a mount");
+            assert_eq!(mount.to_string(), again, "{text}");
+            assert_eq!(parse(&mount.to_string()).expect("a mount"), mount, "{text}");
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub fn run(step: &RunStep, offline: bool) -> Vec<Component> {
         // Which cache is meant and who else uses it is no property of the result; where it appears is.
         told.id = told.id.filter(|_| told.kind != MountKind::Cache);
         told.sharing = Sharing::default();
-        all.push(Component::text(format!("the mount {}", mount.target), format!("{told:?}")));
+        all.push(Component::text(format!("the mount {}", mount.target), told.to_string()));
     }
     all
 }
@@ -78,7 +78,7 @@ pub fn copy(step: &CopyStep, selected: Component, owner: Option<(u32, u32)>, sta
         Component::text("the sources", list(&sources)),
         Component::text("the destination", step.destination.clone()),
         Component::text("--chown", owner.map_or_else(String::new, |(uid, gid)| format!("{uid}:{gid}"))),
-        Component::text("--chmod", format!("{:?}", step.chmod)),
+        Component::text("--chmod", step.chmod.as_ref().map_or_else(String::new, ToString::to_string)),
         Component::text("--exclude", list(&step.excludes)),
         Component::text("whether archives are unpacked", step.unpack.to_string()),
         selected,

@@ -8,7 +8,7 @@ use super::files;
 use crate::digest::LayerId;
 use crate::key::{Component, Value};
 use crate::stack::{Difference, Stack, Stacks};
-use crate::tree::Tree;
+use crate::tree::{Entry, Tree};
 
 /// How two keys of one step differ.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -40,6 +40,14 @@ pub fn compare(old: &[Component], new: &[Component], listing: Listing<'_>, stack
     let mut found = Comparison::default();
     let find =
         |list: &[Component], label: &str| list.iter().find(|one| one.label == label).map(|one| one.value.clone());
+    // With a `--chmod` the modes of the files are no part of them, so they are not compared with files that have some.
+    let sets_mode = |list: &[Component]| matches!(find(list, "--chmod"), Some(Value::Text(mode)) if !mode.is_empty());
+    let without_modes = |id| {
+        listing(id)
+            .map(|tree| Tree::new(tree.into_entries().into_iter().map(|entry| Entry { mode: 0, ..entry }).collect()))
+    };
+    let has_modes = sets_mode(old) == sets_mode(new);
+    let listing: Listing<'_> = if has_modes { listing } else { &without_modes };
     for component in new {
         let before = find(old, &component.label);
         if before.as_ref() != Some(&component.value) {
@@ -48,6 +56,9 @@ pub fn compare(old: &[Component], new: &[Component], listing: Listing<'_>, stack
     }
     for component in old.iter().filter(|one| find(new, &one.label).is_none()) {
         add(&mut found, &component.label, Some(&component.value), None, listing, stacks);
+    }
+    if !has_modes {
+        found.changes.retain(|change| !matches!(change, Change::Files { set, .. } if set.known && set.is_empty()));
     }
     found
 }
@@ -150,6 +161,31 @@ mod tests {
     fn a_stack_that_only_lost_its_top_has_no_newer_layer_there() {
         let found = compare(&[layers("parent", &[9, 1])], &[layers("parent", &[9])], &|_| None, &unknown());
         assert_eq!((found.stacks[0].first, found.stacks[0].new), (1, None));
+    }
+
+    #[test]
+    fn modes_are_not_compared_where_only_one_side_has_any() {
+        let tree = |mode, content: u8| {
+            let content = crate::digest::ContentId::from_bytes([content; 32]);
+            let kind = crate::tree::Kind::File { size: 1, content };
+            let (path, xattrs, mtime) = (crate::tree::TreePath::new("a"), Vec::new(), crate::tree::Mtime::default());
+            Tree::new(vec![Entry { path, kind, mode, uid: 0, gid: 0, xattrs, mtime }])
+        };
+        let key = |chmod: &str, tree: &Tree| {
+            let value = Value::Files { tree: tree.id(), count: 1 };
+            [Component::text("--chmod", chmod), Component { label: "files".into(), value }]
+        };
+        let words = |old: (&str, &Tree), new: (&str, &Tree)| {
+            let listing = |id| [old.1, new.1].into_iter().find(|tree| tree.id() == id).cloned();
+            let found = compare(&key(old.0, old.1), &key(new.0, new.1), &listing, &unknown());
+            found.changes.iter().map(Change::words).collect::<Vec<_>>()
+        };
+        let (with, without, edited) = (tree(0o644, 1), tree(0, 1), tree(0, 2));
+        assert_eq!(words(("", &with), ("0755", &without)), ["--chmod changed"]);
+        assert_eq!(words(("0755", &edited), ("", &with)), ["--chmod changed", "a changed"]);
+        let other = tree(0o600, 1);
+        let umask = "mode of a changed from 644 to 600 (another umask?)";
+        assert_eq!(words(("", &with), ("", &other)), [umask]);
     }
 
     #[test]
