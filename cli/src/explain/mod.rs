@@ -10,7 +10,7 @@ mod words;
 
 use crate::text::{clean, quantity};
 use kiln_engine::event::{Miss, Verdict};
-use kiln_engine::explain::report::{BuildReport, CauseReport, StepReport};
+use kiln_engine::explain::report::{BuildReport, CauseReport, StepReport, UnskippedReport};
 use std::fmt::Write as _;
 
 /// Lines of one component, and steps of one list, unless all are asked for.
@@ -99,8 +99,20 @@ fn cause(out: &mut String, report: &BuildReport, cause: &CauseReport, detail: De
     }
     ran(out, report, cause, root, is_plan, detail);
     for step in cause.ran.iter().filter_map(|&step| report.steps.get(step)) {
+        if let Some(unskipped) = &step.why.unskipped {
+            let advice = advice(unskipped, step, is_plan).map_or_else(String::new, |advice| format!(": {advice}"));
+            let _infallible = writeln!(out, "  {} {}{advice}", name(step), clean::one_line(&unskipped.words));
+        }
         outcome(out, report, step);
     }
+}
+
+/// What would have let a step be skipped.
+fn advice(unskipped: &UnskippedReport, step: &StepReport, is_plan: bool) -> Option<String> {
+    let verb = if is_plan { "would save" } else { "would have saved" };
+    let saved = quantity::duration(step.duration);
+    (unskipped.because == "networked")
+        .then(|| format!("--trace=all, or `# kiln: --key=traced` above it, {verb} {saved}"))
 }
 
 /// What a kind of miss that no change explains means.

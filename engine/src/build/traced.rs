@@ -11,7 +11,7 @@ use crate::api::TraceMode;
 use crate::digest::{KeyId, StepId};
 use crate::event::Event;
 use crate::explain::change::FILES_MAX;
-use crate::explain::{FileSet, files};
+use crate::explain::{FileSet, Unskipped, files};
 use crate::key::declared::Parent;
 use crate::key::{self, Component, Key};
 use crate::plan::{RunStep, Step};
@@ -97,6 +97,16 @@ impl Listing for Listed {
     }
 }
 
+/// What of an earlier execution's dependencies is not the same here.
+pub(super) enum Unlike {
+    /// It was not watched, or that cannot be said any more.
+    Unknown,
+    /// These files.
+    Files(FileSet),
+    /// None, and yet it is not to be skipped.
+    Nothing(Unskipped),
+}
+
 /// An earlier execution whose result is the right one here.
 pub(super) struct TracedHit {
     /// The execution.
@@ -137,38 +147,53 @@ impl Steps<'_> {
         Ok(None)
     }
 
-    /// What of all that the newest watched execution depended on is not the same here; `None` where there is no such
-    /// execution, or nothing is another.
-    pub(super) fn unlike(&self, step: &Step, snapshot: &Snapshot, key: &Key) -> Result<Option<FileSet>, StoreError> {
+    /// What of all that the newest watched execution depended on is not the same here, beside another parent.
+    pub(super) fn unlike(&self, step: &Step, snapshot: &Snapshot, key: &Key) -> Result<Unlike, StoreError> {
         if self.request.trace == TraceMode::Off || declared::parent(step) == Parent::Ignored {
-            return Ok(None);
+            return Ok(Unlike::Unknown);
         }
+        let mut incomplete = None;
         for candidate in self.store.db().step_keys(weak_id(key))? {
-            let Some(trace) = self.store.db().trace(candidate)?.filter(|trace| trace.incomplete.is_none()) else {
+            let Some(mut trace) = self.store.db().trace(candidate)? else { continue };
+            if let Some(reason) = trace.incomplete.take() {
+                incomplete = incomplete.or(Some((reason, trace)));
                 continue;
-            };
-            let new = view(snapshot)?;
-            let (mut before, mut after) = (Vec::new(), Vec::new());
-            for space in trace.spaces.iter().filter(|space| space.name.is_empty()) {
-                let (trees, is_whole) = self.earlier_layers(space, &new)?;
-                let Some(old) = earlier_view(space, &new, &trees, is_whole) else { return Ok(None) };
-                for different in space.differences(Some(&old), &new).take(FILES_MAX) {
-                    let mut paths = vec![different.path.clone()];
-                    if different.aspect == Aspect::Listing {
-                        let (was, is) = (old.names(&different.path), new.names(&different.path));
-                        let other = |names: &[Box<[u8]>], name: &[u8]| !names.iter().any(|known| **known == *name);
-                        let gone = was.iter().filter(|name| other(&is, name));
-                        let come = is.iter().filter(|name| other(&was, name));
-                        paths = gone.chain(come).map(|name| different.path.join(name)).collect();
-                    }
-                    before.extend(paths.iter().filter_map(|path| old.entry(path)));
-                    after.extend(paths.iter().filter_map(|path| new.entry(path)));
-                }
             }
-            let set = files::diff(&Tree::new(before), &Tree::new(after));
-            return Ok((!set.is_empty()).then_some(set));
+            if trace.networked && self.holds(&trace, &view(snapshot)?)? {
+                return Ok(Unlike::Nothing(Unskipped::Networked));
+            }
+            let set = self.differences(&trace, snapshot)?.filter(|set| !set.is_empty());
+            return Ok(set.map_or(Unlike::Unknown, Unlike::Files));
         }
-        Ok(None)
+        if let Some((reason, trace)) = incomplete
+            && self.holds(&trace, &view(snapshot)?)?
+        {
+            return Ok(Unlike::Nothing(Unskipped::Incomplete(reason)));
+        }
+        Ok(Unlike::Unknown)
+    }
+
+    /// The files that a trace names and that are others here; `None` where its layers are lost.
+    fn differences(&self, trace: &Trace, snapshot: &Snapshot) -> Result<Option<FileSet>, StoreError> {
+        let new = view(snapshot)?;
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for space in trace.spaces.iter().filter(|space| space.name.is_empty()) {
+            let (trees, is_whole) = self.earlier_layers(space, &new)?;
+            let Some(old) = earlier_view(space, &new, &trees, is_whole) else { return Ok(None) };
+            for different in space.differences(Some(&old), &new).take(FILES_MAX) {
+                let mut paths = vec![different.path.clone()];
+                if different.aspect == Aspect::Listing {
+                    let (was, is) = (old.names(&different.path), new.names(&different.path));
+                    let other = |names: &[Box<[u8]>], name: &[u8]| !names.iter().any(|known| **known == *name);
+                    let gone = was.iter().filter(|name| other(&is, name));
+                    let come = is.iter().filter(|name| other(&was, name));
+                    paths = gone.chain(come).map(|name| different.path.join(name)).collect();
+                }
+                before.extend(paths.iter().filter_map(|path| old.entry(path)));
+                after.extend(paths.iter().filter_map(|path| new.entry(path)));
+            }
+        }
+        Ok(Some(files::diff(&Tree::new(before), &Tree::new(after))))
     }
 
     fn holds(&self, trace: &Trace, new: &View<'_>) -> Result<bool, StoreError> {

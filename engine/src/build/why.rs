@@ -5,6 +5,7 @@
 
 use super::declared;
 use super::steps::{Input, Steps};
+use super::traced::Unlike;
 use crate::api::BuildError;
 use crate::digest::{LayerId, StepId};
 use crate::explain::align::Origin as From;
@@ -123,7 +124,11 @@ impl Steps<'_> {
             (Miss::Changed, Some(change), _) => change.words(),
             (Miss::ParentChanged, _, Some(dragged)) => {
                 let read = why.changes.iter().find(|change| change.label() == READS);
-                let read = read.map_or_else(String::new, |change| format!(": {}", change.words()));
+                let read = match (read, &why.unskipped) {
+                    (Some(change), _) => format!(": {}", change.words()),
+                    (None, Some(unskipped)) => format!(", {}", unskipped.words()),
+                    (None, None) => String::new(),
+                };
                 format!("{} ← {}{read}", cause.word(), dragged.name)
             }
             _ => cause.word().to_owned(),
@@ -149,6 +154,7 @@ impl Steps<'_> {
         // What earlier steps would make is not known: only the step's own differences are.
         let mut why = reason.why;
         why.changes.retain(|change| change.label() != READS);
+        why.unskipped = None;
         why.dragged.retain(|dragged| why.changes.iter().any(|change| change.label() == dragged.label));
         Ok(why)
     }
@@ -218,9 +224,13 @@ impl Steps<'_> {
         if !matches!(input, Input::Run(_)) {
             return Ok(());
         }
-        if let Some(set) = self.unlike(step, &self.snapshot(step.parent), key)? {
-            why.changes.push(Change::Files { label: READS.to_owned(), set });
-            why.dragged.push(Dragged { label: READS.to_owned(), ..parent });
+        match self.unlike(step, &self.snapshot(step.parent), key)? {
+            Unlike::Files(set) => {
+                why.changes.push(Change::Files { label: READS.to_owned(), set });
+                why.dragged.push(Dragged { label: READS.to_owned(), ..parent });
+            }
+            Unlike::Nothing(unskipped) => why.unskipped = Some(unskipped),
+            Unlike::Unknown => {}
         }
         Ok(())
     }

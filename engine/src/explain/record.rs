@@ -182,6 +182,38 @@ pub struct Why {
     pub output: Option<FileSet>,
     /// Whether that other output came from the same key: the step is not deterministic.
     pub unstable: bool,
+    /// For a step that ran although nothing that an earlier execution was seen to read is another: why that one's
+    /// result was not taken.
+    pub unskipped: Option<Unskipped>,
+}
+
+/// Why a step ran although nothing that an earlier execution was seen to read is another.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Unskipped {
+    /// It used the network: what it made is no function of files.
+    Networked,
+    /// What it was seen to read may not be all, for this reason.
+    Incomplete(String),
+}
+
+impl Unskipped {
+    /// The word for programs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Unskipped::Networked => "networked",
+            Unskipped::Incomplete(_) => "incomplete",
+        }
+    }
+
+    /// What is said of it in a line of progress.
+    pub fn words(&self) -> String {
+        match self {
+            Unskipped::Networked => "read nothing that changed, but used the network".to_owned(),
+            Unskipped::Incomplete(reason) => {
+                format!("was seen to read nothing that changed, but that may not be all: {reason}")
+            }
+        }
+    }
 }
 
 /// An earlier execution of a step.

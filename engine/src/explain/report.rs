@@ -376,9 +376,21 @@ pub struct WhyReport {
     /// Whether the same key gave another output.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_deterministic: bool,
+    /// Why it ran although nothing that an earlier execution was seen to read is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unskipped: Option<UnskippedReport>,
     /// How long the earlier execution ran, in seconds: for a hit, what it saved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub earlier_duration: Option<f64>,
+}
+
+/// Why a step ran although nothing that an earlier execution was seen to read is another.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct UnskippedReport {
+    /// `networked` (`--trace=all`, or a key that says `traced`, takes its result all the same) or `incomplete`.
+    pub because: &'static str,
+    /// In words.
+    pub words: String,
 }
 
 /// An earlier execution.
@@ -477,6 +489,10 @@ impl WhyReport {
             same_output: why.same_output,
             output: why.output.as_ref().map(FilesReport::from),
             not_deterministic: why.unstable,
+            unskipped: why
+                .unskipped
+                .as_ref()
+                .map(|unskipped| UnskippedReport { because: unskipped.word(), words: unskipped.words() }),
             earlier_duration,
         }
     }

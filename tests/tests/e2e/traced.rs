@@ -107,9 +107,24 @@ fn a_step_that_talked_to_others_is_skipped_only_where_that_is_asked_for() {
     let build = |flag: &str| kiln.build([flag.as_ref(), project.path().as_os_str()]).ok();
     assert_eq!(ran(&build("--trace=auto")), ["WORKDIR", "COPY", "RUN"]);
     project.write("src/index.js", "two\n");
-    assert_eq!(ran(&build("--trace=auto")), ["COPY", "RUN"]);
+    let plan = kiln.run(["plan".as_ref(), project.path().as_os_str()]).ok().stdout;
+    assert!(plan.contains("read nothing that changed, but used the network: --trace=all"), "{plan}");
+    assert!(plan.contains("would save"), "{plan}");
+    let again = build("--trace=auto");
+    assert_eq!(ran(&again), ["COPY", "RUN"]);
+    let said = again.verdicts().join("\n");
+    assert!(said.contains("← [3/4] COPY . ., read nothing that changed, but used the network"), "{said}");
+    let explained = kiln.run(["explain"]).ok().stdout;
+    assert!(explained.contains("used the network: --trace=all, or `# kiln: --key=traced` above it"), "{explained}");
+    let step = kiln.run(["explain", "4"]).ok().stdout;
+    assert!(step.contains("  it read nothing that changed, but used the network: --trace=all"), "{step}");
+    let json = kiln.run(["explain", "--json"]).ok().stdout;
+    assert!(json.contains(r#""because": "networked""#) || json.contains(r#""because":"networked""#), "{json}");
     project.write("src/index.js", "three\n");
     assert_eq!(ran(&build("--trace=all")), ["COPY"]);
+    project.write("package.json", "{ }\n");
+    let honest = build("--trace=auto").verdicts().join("\n");
+    assert!(!honest.contains("read nothing that changed"), "it read what changed: {honest}");
 }
 
 #[test]
