@@ -298,6 +298,7 @@ mod tests {
         let error = BuildError::Pull {
             image: "docker.io/nowhere/app:latest".into(),
             place: Some(Box::new(place)),
+            near: None,
             source: Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)),
         };
         insta::assert_snapshot!(failure(&error.into(), DRAWN));

@@ -181,6 +181,16 @@ fn what_is_wrong_with_a_definition_or_its_use_is_told_with_both_places() {
 }
 
 #[test]
+fn a_text_without_files_beside_it_includes_nothing() {
+    let text = "FROM a\nINCLUDE \"b.kiln\"\n";
+    let parsed = parser::parse_as(text, Dialect::Kiln);
+    let told = |one: &kiln_dsl::diagnostic::Diagnostic| {
+        format!("{}: {}\n  at {}\n", one.code, one.message, place(&parsed.sources, one.span))
+    };
+    insta::assert_snapshot!(parsed.diagnostics.iter().map(told).collect::<String>());
+}
+
+#[test]
 fn definitions_that_grow_without_bound_are_stopped() {
     let mut text = "DEF f0()\n".to_owned() + &"# x\n".repeat(1_000) + "RUN x\nEND\n";
     for level in 1..40 {

@@ -18,7 +18,7 @@ use std::path::Path;
 /// Checks what `request` names.
 pub fn check(request: &CheckRequest) -> Result<CheckReport, BuildError> {
     let (path, mut file) = read_dockerfile(&request.context, request.dockerfile.as_deref())?;
-    let mut parsed = build::read(&path, &mut file, &Includes::of_host(&request.context, &path));
+    let mut parsed = build::read(&mut file, &Includes::of_host(&request.context, &path));
     let context = open_context(&request.context, &path, Memory::default())?;
     let host = Platform::host();
     let platform = match &request.platform {

@@ -29,7 +29,7 @@ pub fn convert(request: &ConvertRequest) -> Result<String, BuildError> {
     let bytes = std::fs::read(&request.file).map_err(failed)?;
     let mut file = File::new(request.file.display().to_string(), String::from_utf8_lossy(&bytes));
     let includes = Includes::of_host(request.file.parent().unwrap_or(Path::new("")), &request.file);
-    let parsed = read(&request.file, &mut file, &includes);
+    let parsed = read(&mut file, &includes);
     if parsed.has_errors() {
         return Err(file.findings(parsed.diagnostics));
     }

@@ -8,7 +8,7 @@ use crate::project::Secret;
 use serde_json::Value;
 
 /// What can be said of attributes that have no counterpart.
-const WITHOUT: [(&str, &str); 15] = [
+const WITHOUT: [(&str, &str); 14] = [
     ("cache-from", "the store is the cache"),
     ("cache-to", "the store is the cache"),
     ("attest", "kiln makes no attestations"),
@@ -22,7 +22,6 @@ const WITHOUT: [(&str, &str); 15] = [
     ("privileged", "ask for security.insecure in the steps that need it"),
     ("isolation", "it is for Windows"),
     ("extends", "use inherits"),
-    ("matrix", "it is spelt out"),
     ("tags-from", "kiln has no counterpart"),
 ];
 

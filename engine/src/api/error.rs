@@ -257,6 +257,8 @@ pub enum BuildError {
         image: String,
         /// The FROM that names it.
         place: Option<Box<Place>>,
+        /// A stage of the file that is called nearly so.
+        near: Option<String>,
         /// What the registry's side says.
         source: Source,
     },
@@ -350,6 +352,7 @@ impl BuildError {
             }
             BuildError::Conflict { advice, .. } => Some(advice.clone()),
             BuildError::Unsupported { advice, .. } | BuildError::Key { advice, .. } => advice.clone(),
+            BuildError::Pull { near: Some(near), .. } => Some(format!("it is no stage of the file; did you mean {near}?")),
             BuildError::Pull { source, .. } => match source.downcast_ref::<crate::build::OtherPlatform>() {
                 Some(other) => Some(other.advice()),
                 None => source.downcast_ref::<crate::registry::Error>()?.advice(),

@@ -136,10 +136,10 @@ impl<'a> Bases<'a> {
                 self.sink.emit(Event::Warning { message });
                 Ok(*known)
             }
-            (Err(BuildError::Pull { image, place, source }), Stored::Other(have)) => {
+            (Err(BuildError::Pull { image, place, near, source }), Stored::Other(have)) => {
                 let wanted = need.platform.to_string();
                 let source = Box::new(OtherPlatform { have: have.join(", "), wanted, source });
-                Err(BuildError::Pull { image, place, source })
+                Err(BuildError::Pull { image, place, near, source })
             }
             (result, _) => result,
         }
@@ -235,6 +235,7 @@ impl<'a> Bases<'a> {
         let failed = |error: registry::OptionsError| BuildError::Pull {
             image: "base images".to_owned(),
             place: None,
+            near: None,
             source: boxed(error),
         };
         let client = Client::new(self.request.registry.clone()).map_err(failed)?;
@@ -242,7 +243,12 @@ impl<'a> Bases<'a> {
     }
 
     fn pull_error(&self, need: &ImageNeed, error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
-        BuildError::Pull { image: need.name.clone(), place: Some(self.file.place(need.span)), source: boxed(error) }
+        BuildError::Pull {
+            image: need.name.clone(),
+            place: Some(self.file.place(need.span)),
+            near: need.near.clone(),
+            source: boxed(error),
+        }
     }
 
     fn ask_registry(&self, reference: &Reference, name: &str, need: &ImageNeed) -> Result<KnownImage, BuildError> {
@@ -347,6 +353,7 @@ impl<'a> Bases<'a> {
         let fail = |error: Source| BuildError::Pull {
             image: pending.need.name.clone(),
             place: Some(self.file.place(pending.need.span)),
+            near: None,
             source: error,
         };
         let file = FsFile::open(self.store.blob_path(layer.digest)).map_err(|error| fail(Box::new(error)))?;

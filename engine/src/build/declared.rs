@@ -414,7 +414,8 @@ impl World for StepWorld<'_, '_> {
     }
 
     fn image(&self, name: &str, platform: &Platform) -> Result<Option<String>, Fault> {
-        let need = ImageNeed { name: name.to_owned(), platform: platform.clone(), span: Default::default() };
+        let need =
+            ImageNeed { name: name.to_owned(), platform: platform.clone(), span: Default::default(), near: None };
         Ok(self.steps.bases.digest(&need)?)
     }
 

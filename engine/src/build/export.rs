@@ -47,8 +47,6 @@ enum ExportError {
     Io { path: String, source: io::Error },
     #[error("{0} is a directory, and a file is to be written there")]
     IsDirectory(String),
-    #[error("this build has no directory on the host that it could write into")]
-    NoProject,
 }
 
 /// All that a plan exports, by its place in the project.
@@ -61,13 +59,10 @@ fn failed(plan: &Plan, steps: &Steps<'_>, export: &Export, error: ExportError) -
 }
 
 /// Finds what the plan exports, before anything of the build's results is written.
-pub(super) fn find(request: &Request, plan: &Plan, steps: &Steps<'_>) -> Result<Exports, BuildError> {
+pub(super) fn find(plan: &Plan, steps: &Steps<'_>) -> Result<Exports, BuildError> {
     let mut items = BTreeMap::new();
     for (index, export) in plan.exports.iter().enumerate() {
-        let found = match &request.context {
-            Context::Directory(_) => gather(index, export, &steps.snapshot(export.node), &mut items),
-            _ => Err(ExportError::NoProject),
-        };
+        let found = gather(index, export, &steps.snapshot(export.node), &mut items);
         found.map_err(|error| failed(plan, steps, export, error))?;
     }
     Ok(Exports(items))

@@ -4,9 +4,10 @@
 //! it; named ones are fetched when a step needs them. Ignore files count for directories of the host only.
 
 use super::context::{BuildContext, ContextError};
+use super::dockerfile::{DOCKERFILE_MAX_BYTES, NAMES};
 use super::includes::Includes;
 use super::walk::Memories;
-use super::{File, baseline, boxed, open_context, read_dockerfile, store_error};
+use super::{File, baseline, boxed, dockerfile, open_context, read_dockerfile, store_error};
 use crate::api::{BuildError, Context, NamedContext, Request};
 use crate::plan::{ContextBase, ContextId, context_key};
 use crate::snapshot::Snapshot;
@@ -22,9 +23,6 @@ use std::sync::Arc;
 /// The build argument that keeps `.git` in a context that is a repository.
 const KEEP_GIT_DIR: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 
-/// The longest Dockerfile that is read from a fetched context, in bytes.
-const DOCKERFILE_MAX_BYTES: u64 = 16 << 20;
-
 /// Why a Dockerfile that stands alone includes nothing.
 const ALONE: &str = "this Dockerfile came alone, without files beside it";
 const BEHIND_URL: &str = "a Dockerfile behind a URL has no files beside it";
@@ -36,8 +34,6 @@ const STDIN: &str = "/dev/stdin";
 pub(super) struct Gathered {
     /// The Dockerfile.
     pub file: File,
-    /// Where it is; only its name means something where it is not on the host.
-    pub path: PathBuf,
     /// The directories of the host.
     pub contexts: Vec<BuildContext>,
     /// What COPY and ADD read.
@@ -113,15 +109,7 @@ impl Gatherer<'_> {
         };
         let contexts = vec![open_context(root, &path, self.memories.main())?];
         let project = baseline::project(root, &path);
-        Ok(Gathered {
-            file,
-            path,
-            contexts,
-            main: ContextBase::Local(ContextId(0)),
-            named: Vec::new(),
-            includes,
-            project,
-        })
+        Ok(Gathered { file, contexts, main: ContextBase::Local(ContextId(0)), named: Vec::new(), includes, project })
     }
 
     /// A Dockerfile behind a URL.
@@ -183,13 +171,14 @@ impl Gatherer<'_> {
         }
         let given = self.request.dockerfile.as_ref();
         if let Some(path) = given.filter(|path| *path == Path::new(STDIN)) {
-            let bytes = std::fs::read(path).map_err(|source| BuildError::Dockerfile { path: path.clone(), source })?;
-            let file = File::new("-", String::from_utf8_lossy(&bytes));
+            let text =
+                dockerfile::read(path).map_err(|source| BuildError::Dockerfile { path: path.clone(), source })?;
+            let file = File::new("-", text);
             return Ok(self.gathered(file, context, main, Includes::of_layer(layer, "Dockerfile")));
         }
         let candidates = match given {
             Some(path) => vec![path.display().to_string()],
-            None => ["Dockerfile", "dockerfile", "Dockerfile.kiln", "build.kiln"].map(str::to_owned).to_vec(),
+            None => NAMES.map(str::to_owned).to_vec(),
         };
         for name in &candidates {
             if let Some(text) = self.read(layer, name)? {
@@ -202,15 +191,15 @@ impl Gatherer<'_> {
     }
 
     fn read(&self, layer: &Arc<Layer>, name: &str) -> Result<Option<String>, BuildError> {
-        let read = Snapshot::of([layer.clone()]).read(&TreePath::new(name), DOCKERFILE_MAX_BYTES);
-        let failed = |error| BuildError::Dockerfile { path: name.into(), source: io::Error::other(error) };
-        Ok(read.map_err(failed)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        let read = Snapshot::of([layer.clone()]).read(&TreePath::new(name), DOCKERFILE_MAX_BYTES + 1);
+        let failed = |source| BuildError::Dockerfile { path: name.into(), source };
+        let Some(bytes) = read.map_err(|error| failed(io::Error::other(error)))? else { return Ok(None) };
+        dockerfile::text(&bytes).map(Some).map_err(failed)
     }
 
     fn gathered(&self, file: File, context: &str, main: ContextBase, includes: Includes) -> Gathered {
-        let path = PathBuf::from(&file.name);
         let project = (context.to_owned(), file.name.clone(), ProjectId::new(context, &file.name));
-        Gathered { file, path, contexts: Vec::new(), main, named: Vec::new(), includes, project }
+        Gathered { file, contexts: Vec::new(), main, named: Vec::new(), includes, project }
     }
 
     fn named(

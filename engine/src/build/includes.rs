@@ -8,7 +8,6 @@ use crate::api::BuildError;
 use crate::snapshot::Snapshot;
 use crate::store::Layer;
 use crate::tree::TreePath;
-use kiln_dsl::extended::Dialect;
 use kiln_dsl::parser::{self, Parsed};
 use std::cell::RefCell;
 use std::io;
@@ -81,18 +80,29 @@ impl Includes {
                 self.asked.borrow_mut().push((path, digest));
                 read?
             }
-            Place::Layer(layer, directory) => {
-                let depth = directory.parts().count();
-                if path.split('/').filter(|part| *part == "..").count() > depth {
-                    return Err("it is outside of the context".to_owned());
-                }
-                let read = Snapshot::of([Arc::clone(layer)]).read(&directory.join(path), MAX_BYTES);
-                let read = read.map_err(|error| error.to_string())?;
-                read.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound).to_string())?
-            }
+            Place::Layer(layer, directory) => read_in_layer(layer, directory, path)?,
         };
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// The bytes of a file of a fetched context by its path from `directory`, which has `..` at its head only.
+fn read_in_layer(layer: &Arc<Layer>, directory: &TreePath, path: &str) -> Result<Vec<u8>, String> {
+    let (mut at, mut rest) = (directory.clone(), path);
+    while let Some(below) = rest.strip_prefix("../") {
+        at = at.parent().ok_or("it is outside of the context")?;
+        rest = below;
+    }
+    let (snapshot, path) = (Snapshot::of([Arc::clone(layer)]), at.join(rest));
+    match snapshot.read(&path, MAX_BYTES + 1).map_err(|error| error.to_string())? {
+        Some(bytes) if bytes.len() as u64 > MAX_BYTES => Err(too_large()),
+        Some(bytes) => Ok(bytes),
+        None => Err("there is no such file in the context".to_owned()),
+    }
+}
+
+fn too_large() -> String {
+    format!("it is larger than {} MiB", MAX_BYTES >> 20)
 }
 
 /// The bytes of a file, if it is in the directory `root`.
@@ -108,22 +118,22 @@ fn read_below(root: &Path, path: &Path) -> Result<Vec<u8>, String> {
         return Err("it is no file".to_owned());
     }
     if about.len() > MAX_BYTES {
-        return Err(format!("it is larger than {} MiB", MAX_BYTES >> 20));
+        return Err(too_large());
     }
     std::fs::read(&real).map_err(words)
 }
 
 /// Reads a Dockerfile, right or wrong; `file` then knows the texts of all that it includes.
-pub(crate) fn read(path: &Path, file: &mut File, includes: &Includes) -> Parsed {
+pub(crate) fn read(file: &mut File, includes: &Includes) -> Parsed {
     let text = file.sources.main().to_owned();
-    let parsed = parser::parse_file(&file.name, &text, Dialect::of_file(path), &mut |path| includes.load(path));
+    let parsed = parser::parse_file(&file.name, &text, file.dialect(), &mut |path| includes.load(path));
     file.sources = parsed.sources.clone();
     parsed
 }
 
 /// What a Dockerfile says.
-pub(super) fn parse(path: &Path, file: &mut File, includes: &Includes) -> Result<Parsed, BuildError> {
-    let parsed = read(path, file, includes);
+pub(super) fn parse(file: &mut File, includes: &Includes) -> Result<Parsed, BuildError> {
+    let parsed = read(file, includes);
     match parsed.has_errors() {
         true => Err(file.findings(parsed.diagnostics)),
         false => Ok(parsed),

@@ -14,6 +14,7 @@ mod cache_mount;
 mod context;
 mod copy_step;
 mod declared;
+mod dockerfile;
 mod export;
 mod finish;
 mod forecast;
@@ -50,7 +51,10 @@ use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
 use crate::tree::TreePath;
 pub(crate) use context::BuildContext;
+pub use dockerfile::dockerfiles;
+pub(crate) use dockerfile::read_dockerfile;
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
+use kiln_dsl::extended::Dialect;
 use kiln_dsl::platform::Platform;
 use kiln_dsl::source::Sources;
 use kiln_dsl::span::Span;
@@ -72,6 +76,15 @@ impl File {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let name = name.into();
         File { sources: Sources::new(name.as_str(), text), name }
+    }
+
+    /// In which language it is written. Of an address only the path says it.
+    pub fn dialect(&self) -> Dialect {
+        let path = match self.name.contains("://") {
+            true => self.name.split(['?', '#']).next().unwrap_or_default(),
+            false => &self.name,
+        };
+        Dialect::of_file(Path::new(path))
     }
 
     /// Why the file cannot be built.
@@ -118,9 +131,9 @@ pub(crate) fn build_in(
     let agents = agents::Agents::new(request);
     let fetcher = sources::fetcher(request, store, &secrets, &agents, cancel);
     let gathered = gather::gather(request, store, &fetcher, &shop.memories)?;
-    let gather::Gathered { mut file, path, contexts, main, named, project, includes } = gathered;
+    let gather::Gathered { mut file, contexts, main, named, project, includes } = gathered;
     let options = options(request, main, named);
-    let parsed = includes::parse(&path, &mut file, &includes);
+    let parsed = includes::parse(&mut file, &includes);
     shop.set_included(includes.asked());
     let sheets = wanted::sheets(request, &options, parsed?, &file)?;
     let bases = bases::Bases::new(request, store, sink, &file);
@@ -174,7 +187,7 @@ pub(crate) fn no_longer_planned(shop: &Workshop, request: &Request) -> Option<Ha
     let crate::api::Context::Directory(root) = &request.context else { return None };
     let request = &*arguments::applied(request).ok()?;
     let (path, mut file) = read_dockerfile(root, request.dockerfile.as_deref()).ok()?;
-    let parsed = includes::parse(&path, &mut file, &Includes::of_host(root, &path)).ok()?;
+    let parsed = includes::parse(&mut file, &Includes::of_host(root, &path)).ok()?;
     let sheets = wanted::sheets(request, &known.options, parsed, &file).ok()?;
     let wanted: Vec<plan::Wanted<'_>> = sheets.iter().map(wanted::Sheet::wanted).collect();
     match plan::plan(&wanted, &known.images) {
@@ -211,9 +224,9 @@ pub fn plan(
     let agents = agents::Agents::new(request);
     let fetcher = sources::fetcher(request, &store, &secrets, &agents, cancel);
     let gathered = gather::gather(request, &store, &fetcher, &Memories::default())?;
-    let gather::Gathered { mut file, path, mut contexts, main, named, project, includes } = gathered;
+    let gather::Gathered { mut file, mut contexts, main, named, project, includes } = gathered;
     let options = options(request, main, named);
-    let parsed = includes::parse(&path, &mut file, &includes)?;
+    let parsed = includes::parse(&mut file, &includes)?;
     let sheets = wanted::sheets(request, &options, parsed, &file)?;
     let bases = bases::Bases::new(request, &store, sink, &file);
     let (plan, _) = make_plan(&sheets, &bases, &file, sink)?;
@@ -290,7 +303,7 @@ fn run(
         let _ = store.flush();
         return Err(error);
     }
-    let exports = export::find(request, plan, steps)?;
+    let exports = export::find(plan, steps)?;
     let results = finish::finish(request, store, (plan, groups), steps)?;
     let unstable = steps.book.unstable();
     if request.verify && !unstable.is_empty() {
@@ -304,36 +317,6 @@ fn run(
 
 fn store_error(store: &Path, error: StoreError) -> BuildError {
     BuildError::Store { path: store.to_path_buf(), source: Box::new(error) }
-}
-
-/// Where the Dockerfile is looked for, in this order.
-pub fn dockerfiles(root: &Path, given: Option<&Path>) -> Vec<PathBuf> {
-    match given {
-        Some(path) => vec![path.to_path_buf()],
-        None => ["Dockerfile", "dockerfile", "Dockerfile.kiln", "build.kiln"].map(|name| root.join(name)).to_vec(),
-    }
-}
-
-pub(crate) fn read_dockerfile(root: &Path, given: Option<&Path>) -> Result<(PathBuf, File), BuildError> {
-    if !root.is_dir() {
-        let source = match std::fs::metadata(root) {
-            Ok(_) => std::io::ErrorKind::NotADirectory.into(),
-            Err(error) => error,
-        };
-        return Err(BuildError::Context { path: root.to_path_buf(), source });
-    }
-    let mut first_error = None;
-    for path in dockerfiles(root, given) {
-        match std::fs::read(&path) {
-            Ok(bytes) => {
-                let name = path.display().to_string();
-                return Ok((path, File::new(name, String::from_utf8_lossy(&bytes))));
-            }
-            Err(error) => first_error = first_error.or(Some((path, error))),
-        }
-    }
-    let (path, source) = first_error.expect("there was at least one candidate, and it failed");
-    Err(BuildError::Dockerfile { path, source })
 }
 
 pub(crate) fn open_context(root: &Path, dockerfile: &Path, memory: Memory) -> Result<BuildContext, BuildError> {

@@ -9,7 +9,6 @@ use crate::digest::ImageKey;
 use crate::image::config::ImageConfig;
 use crate::plan::{ContextBase, ContextId, KnownImage, Plan, context_key};
 use serde::Serialize;
-use std::path::Path;
 
 /// A file's stages and steps.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -76,7 +75,7 @@ pub fn outline(request: &Request) -> Result<Outline, BuildError> {
         Ok((context_key(name), base))
     });
     let options = options(request, ContextBase::Local(ContextId(0)), named.collect::<Result<_, _>>()?);
-    let parsed = includes::parse(Path::new(&path), &mut file, &includes)?;
+    let parsed = includes::parse(&mut file, &includes)?;
     let sheets = wanted::sheets(request, &options, parsed, &file)?;
     let mut images = Vec::new();
     let (plan, ..) = planned(&sheets, &file, |need| {

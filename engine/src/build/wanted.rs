@@ -10,7 +10,6 @@ use kiln_dsl::diagnostic::Diagnostic;
 use kiln_dsl::extended::Dialect;
 use kiln_dsl::parser::Parsed;
 use kiln_dsl::platform::Platform;
-use std::path::Path;
 
 /// The build argument that makes one platform look like several.
 const MULTI_PLATFORM: &str = "BUILDKIT_MULTI_PLATFORM";
@@ -62,7 +61,7 @@ fn refuse_last(document: &Document, checks: &[String], file: &File) -> Result<()
     let last = names(document).last().map(str::to_lowercase).filter(|name| checks.contains(name));
     let word = document.checks.iter().find(|word| Some(word.value.to_lowercase()) == last);
     match word {
-        Some(word) if Dialect::of_file(Path::new(&file.name)) == Dialect::Dockerfile => {
+        Some(word) if file.dialect() == Dialect::Dockerfile => {
             let message = format!("{} is the last stage, which Docker builds as the image", word.value);
             let error = Diagnostic::error("NeedsKilnFile", word.span, message);
             Err(file.findings(vec![error.with_help("move the stage above another one, or call the file *.kiln")]))

@@ -257,6 +257,11 @@ impl Planner<'_> {
     fn export(&mut self, export: &ast::Export, instruction: &Instruction, state: &StageState) -> String {
         let path = join(state.workdir(), &self.word(&export.path, state), false);
         let written = self.word(&export.directory, state);
+        if !matches!(self.options.main, super::ContextBase::Local(_)) {
+            let message = "EXPORT writes into the context, and this one is no directory of the host";
+            let finding = Diagnostic::error("InvalidExport", instruction.span, message);
+            self.problems.push(finding.with_help("build from a directory, or take the files with --output"));
+        }
         let parts: Vec<&str> = written.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         if written.starts_with('/') || parts.contains(&"..") {
             let message = format!("EXPORT writes into the project only, and {written:?} leads out of it");
@@ -349,17 +354,7 @@ impl Planner<'_> {
         if let Some(base) = self.context_named(&name, &platform) {
             return self.context_origin(&base, &name, stage, &platform, from.span);
         }
-        let near = self.near_stage(&name);
-        let Some(node) = self.image_node(&name, &platform, stage, from.span) else {
-            // A misspelt stage looks like an image nobody has; the need fails later and says so.
-            if let Some(near) = near {
-                self.problems.push(
-                    Diagnostic::warning("UnknownStage", from.span, format!("{name:?} is no stage of this file"))
-                        .with_help(format!("taken for an image; did you mean stage {near:?}?")),
-                );
-            }
-            return None;
-        };
+        let node = self.image_node(&name, &platform, stage, from.span)?;
         Some(Origin::Step { node: Some(node), name: format!("image {name}") })
     }
 
@@ -383,7 +378,7 @@ impl Planner<'_> {
         Some(node)
     }
 
-    fn near_stage(&self, name: &str) -> Option<String> {
+    pub(super) fn near_stage(&self, name: &str) -> Option<String> {
         let names = self.stages.iter().filter_map(|stage| stage.name.as_deref());
         kiln_dsl::suggest::nearest(name, names).map(str::to_owned)
     }

@@ -107,6 +107,8 @@ pub struct ImageNeed {
     pub platform: Platform,
     /// Where the file names it.
     pub span: Span,
+    /// A stage that is called nearly so: a misspelt stage looks like an image that nobody has.
+    pub near: Option<String>,
 }
 
 /// What is known of an image.
@@ -409,7 +411,8 @@ impl Planner<'_> {
         if let Some(known) = self.images.get(&key) {
             return Some(known.clone());
         }
-        let need = ImageNeed { name: name.to_owned(), platform: platform.clone(), span };
+        let near = self.near_stage(name);
+        let need = ImageNeed { name: name.to_owned(), platform: platform.clone(), span, near };
         if !self.needs.iter().any(|other| (&other.name, &other.platform) == (&need.name, &need.platform)) {
             self.needs.push(need);
         }

@@ -47,6 +47,25 @@ fn a_volume_without_a_path_is_an_error() {
     );
 }
 
+#[test]
+fn a_wrong_trigger_of_a_base_image_is_told_in_whole() {
+    let told = |trigger: &str| {
+        let document = kiln_dsl::parser::parse("FROM base AS app\n").document;
+        let options = Options::new(Platform::parse("linux/amd64").expect("a platform"));
+        let mut config = ImageConfig::default();
+        config.config.on_build = vec![trigger.to_owned()];
+        let known = KnownImage { key: ImageKey::from_bytes([0; 32]), config };
+        let images = Images::from([(("base".to_owned(), options.platform.clone()), known)]);
+        match plan(&[Wanted { document: &document, options: &options, stages: &[None] }], &images) {
+            Err(PlanError::Findings(found)) => {
+                found.iter().map(|one| format!("{} {:?}: {}\n", one.code, one.span, one.message)).collect::<String>()
+            }
+            other => panic!("no findings: {other:?}"),
+        }
+    };
+    insta::assert_snapshot!([told("NONSENSE x"), told("RUN a\nRUN b"), told("COPY a")].join("\n"));
+}
+
 /// The names of all instructions of a plan for these platforms, and the number of its steps.
 fn planned(text: &str, platforms: &[&str]) -> (Vec<String>, usize) {
     let document = kiln_dsl::parser::parse(text).document;

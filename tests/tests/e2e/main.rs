@@ -9,6 +9,7 @@ mod errors;
 mod examples;
 mod explains;
 mod exports;
+mod includes;
 mod keys;
 mod kills;
 mod manage;
