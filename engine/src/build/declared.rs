@@ -3,24 +3,26 @@
 //! What a part means is [`crate::key::eval`]'s; here is where it is read: the step's snapshot, the context, other
 //! stages, the sandbox, the registry, the clock. Nothing is read before a part asks for it.
 
+use super::bind_mount::Shown;
 use super::context::BuildContext;
 use super::run_step::Prepared;
 use super::secrets::Secrets;
 use super::steps::Steps;
 use super::{git, keys};
 use crate::api::BuildError;
-use crate::digest::LayerId;
+use crate::digest::{ContentId, LayerId};
 use crate::event::{Event, Stream};
 use crate::explain::Why;
+use crate::graph::NodeId;
 use crate::key::coverage::Coverage;
 use crate::key::declared::{Declared, Parent, Place, Rhythm, Variable, What};
 use crate::key::eval::{self, EvalError, FILE_MAX_BYTES, Fault, World};
 use crate::key::{Component, Key};
-use crate::plan::{ImageNeed, RunStep, Step, StepKind};
+use crate::plan::{ImageNeed, Origin, RunStep, Step, StepKind};
 use crate::sandbox;
 use crate::snapshot::{NotMadeYet, Snapshot, Type};
 use crate::source::{self, HttpSource, Shape, SourceError};
-use crate::trace::{Aspect, Trace};
+use crate::trace::{Space, Trace};
 use crate::tree::{Entry, Kind, TreePath, stat};
 use kiln_dsl::key::Git;
 use kiln_dsl::platform::Platform;
@@ -208,29 +210,37 @@ impl Steps<'_> {
     ) -> Result<Vec<TreePath>, Fault> {
         let world = StepWorld { steps: self, step, run };
         let coverage = Coverage::new(declared, &prepared.listings, &world)?;
-        let copied = self.copied_layers(step);
         let snapshot = self.snapshot(step.parent);
         let mut all = Vec::new();
-        for (path, _) in trace.reads().filter(|(_, aspect)| *aspect == Aspect::Content) {
-            // The topmost layer that has the path; the host's own files were not copied.
-            for layer in snapshot.from_top().filter(|layer| !layer.is_host()) {
-                let Some(entry) = layer.tree()?.get(path) else { continue };
-                if let Kind::File { content, .. } = &entry.kind
-                    && copied.contains(&layer.id())
-                    && !coverage.covers(path, Some(*content))
-                {
-                    all.push(path.clone());
-                }
-                break;
+        for (path, content) in copied_reads(trace.spaces.first(), &snapshot, &self.copied_layers(step.parent))? {
+            if !coverage.covers(path, Some(content)) {
+                all.push(path.clone());
             }
         }
+        // Under the usual environment all that is mounted is in the key. No path of the root names what a mount shows.
+        let shown = if declared.usual.environment { Vec::new() } else { self.shown_by(run)? };
+        for ((mount, shown), space) in shown.iter().zip(trace.spaces.iter().skip(1)) {
+            let read = match shown {
+                Shown::Context(laid) => {
+                    space.reads().filter_map(|path| Some((path, content_of(laid.tree().get(path)?)?))).collect()
+                }
+                Shown::Stage(snapshot) => {
+                    let copied = self.copied_layers(mount.origin.as_ref().and_then(Origin::node));
+                    copied_reads(Some(space), snapshot, &copied)?
+                }
+            };
+            let uncovered = read.into_iter().filter(|(_, content)| !coverage.holds(*content));
+            all.extend(uncovered.map(|(path, _)| shown.place_of(mount, path)));
+        }
+        all.sort();
+        all.dedup();
         Ok(all)
     }
 
-    /// The layers below a step that COPY and ADD made in this build.
-    fn copied_layers(&self, step: &Step) -> Vec<LayerId> {
+    /// The layers of a step and below that COPY and ADD made in this build.
+    fn copied_layers(&self, of: Option<NodeId>) -> Vec<LayerId> {
         let mut all = Vec::new();
-        let mut next = step.parent;
+        let mut next = of;
         while let Some(id) = next {
             let node = self.plan.graph.get(id);
             if let (StepKind::Copy(_), Some(done)) = (&node.kind, self.result(id)) {
@@ -246,6 +256,31 @@ impl Steps<'_> {
         let Some(value) = self.secret(id)? else { return Ok(None) };
         let key = self.store.own_key()?;
         Ok(Some(blake3::keyed_hash(&key, &value).to_hex().to_string()))
+    }
+}
+
+/// The files that a step read in a space, which is this snapshot, and that one of these layers has; each with its content.
+fn copied_reads<'t>(
+    space: Option<&'t Space>,
+    snapshot: &Snapshot,
+    copied: &[LayerId],
+) -> Result<Vec<(&'t TreePath, ContentId)>, Fault> {
+    let mut all = Vec::new();
+    for path in space.into_iter().flat_map(Space::reads) {
+        // The topmost layer that has the path; the host's own files were not copied.
+        for layer in snapshot.from_top().filter(|layer| !layer.is_host()) {
+            let Some(entry) = layer.tree()?.get(path) else { continue };
+            all.extend(content_of(entry).filter(|_| copied.contains(&layer.id())).map(|content| (path, content)));
+            break;
+        }
+    }
+    Ok(all)
+}
+
+fn content_of(entry: &Entry) -> Option<ContentId> {
+    match entry.kind {
+        Kind::File { content, .. } => Some(content),
+        _ => None,
     }
 }
 

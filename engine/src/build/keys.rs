@@ -61,9 +61,24 @@ pub fn environment(step: &RunStep) -> Vec<Component> {
     step.env.iter().map(variable).collect()
 }
 
-/// The files that a bind mount from the context shows.
+/// The files that a mount from the context shows.
 pub fn mounted(target: &str, tree: &Tree) -> Component {
-    files(&format!("files of the mount {target}"), tree)
+    files(&mounted_files_label(target), tree)
+}
+
+/// What the files are called that a mount from the context shows.
+pub fn mounted_files_label(target: &str) -> String {
+    format!("files of the mount {target}")
+}
+
+/// The layers that a mount from another stage or an image shows.
+pub fn mounted_layers(target: &str, snapshot: &Snapshot) -> Component {
+    Component { label: mounted_layers_label(target), ..parent(snapshot) }
+}
+
+/// What the layers are called that a mount from another stage or an image shows.
+pub fn mounted_layers_label(target: &str) -> String {
+    format!("layers of the mount {target}")
 }
 
 /// Files as a component.

@@ -8,6 +8,7 @@ mod agents;
 mod arguments;
 mod baseline;
 mod bases;
+mod bind_mount;
 mod binfmt;
 mod book;
 mod cache_mount;

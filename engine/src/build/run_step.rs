@@ -3,7 +3,7 @@
 //! The snapshot's directories are the overlay's lower ones; what the command leaves in the upper one is
 //! the layer, moved into the store as it is.
 
-use super::context::BuildContext;
+use super::bind_mount::Bound;
 use super::copy_step::{self, Made};
 use super::keys;
 use super::secrets::Secrets;
@@ -12,17 +12,16 @@ use super::traced::Looked;
 use crate::agent::{Loan, SOCKET_NAME};
 use crate::api::{BuildError, Exit, NetworkMode};
 use crate::copy::layout;
-use crate::copy::select::Matching;
 use crate::copy::write;
 use crate::event::Stream;
 use crate::key::Component;
-use crate::plan::{ContextId, Origin, RunMount, RunStep, Step};
+use crate::plan::{RunMount, RunStep, Step};
 use crate::sandbox::{
     self, Attached, Existing, ExistingKind, Ids, Lower, Mount, MountSource, Network, Passwd, SecretBytes, Security,
     Spec, Stubs, UserError,
 };
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
-use crate::store::{Layer, Staged, Store, StoreError};
+use crate::store::{Staged, Store, StoreError};
 use crate::tree::{Entry, Kind, Tree, TreePath, upper};
 use kiln_dsl::mount::MountKind;
 use kiln_dsl::span::Span;
@@ -32,7 +31,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The host name that steps see, as BuildKit's do, so that nothing of the machine gets into an image.
 const HOSTNAME: &str = "buildkitsandbox";
@@ -54,9 +53,6 @@ pub(crate) struct Prepared {
     /// The files that its stated key names.
     pub listings: Vec<Tree>,
 }
-
-/// What the bind mounts of a RUN show: of those from the context the files, of the others a component.
-type Mounted = (Vec<(String, Tree)>, Vec<Component>);
 
 /// Why a RUN could not be begun or its result not be read.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +146,9 @@ pub(super) struct Held {
     /// Agents that are lent; they end before their directories go.
     loans: Vec<Loan>,
     /// Directories that are thrown away afterwards.
-    _discarded: Vec<Staged>,
+    pub(super) discarded: Vec<Staged>,
+    /// Bind mounts, in their order.
+    pub(super) bound: Vec<Bound>,
     /// Locks of cache mounts.
     pub(super) locks: Vec<OwnedFd>,
     /// Values of secrets that the command was given.
@@ -176,43 +174,6 @@ impl Steps<'_> {
         components.extend(parts);
         components.push(keys::parent(&self.snapshot(step.parent)));
         Ok((components, Prepared { mounted, listings: Vec::new() }))
-    }
-
-    /// What the bind mounts show.
-    pub(super) fn mounted(&self, step: &Step, run: &RunStep) -> Result<Mounted, BuildError> {
-        let fail = |error: RunError| self.step_error(step, error);
-        let mut mounted = Vec::new();
-        let mut parts = Vec::new();
-        for mount in &run.mounts {
-            match &mount.origin {
-                Some(Origin::Context(id)) => {
-                    let tree = self.mounted_tree(mount, *id).map_err(fail)?;
-                    mounted.push((mount.target.clone(), tree));
-                }
-                Some(Origin::Step { node, .. }) => {
-                    let layers = self.snapshot(*node);
-                    let mut component = keys::parent(&layers);
-                    component.label = format!("layers of the mount {}", mount.target);
-                    parts.push(component);
-                }
-                None => {}
-            }
-        }
-        Ok((mounted, parts))
-    }
-
-    /// What a bind mount from the context shows.
-    fn mounted_tree(&self, mount: &RunMount, id: ContextId) -> Result<Tree, RunError> {
-        let context = self.context(id);
-        let source = context.tree(self.store)?;
-        let path = mount.mount.source.clone().unwrap_or_else(|| "/".to_owned());
-        let missing = || RunError::MissingSource {
-            path: path.clone(),
-            target: mount.target.clone(),
-            root: context.name().to_owned(),
-        };
-        let selected = source.select(std::slice::from_ref(&path), Matching::Patterns).map_err(|_| missing())?;
-        Ok(source.read_by(&selected, None, false).into_owned())
     }
 
     /// Runs the command; gives its layer.
@@ -310,7 +271,7 @@ impl Steps<'_> {
             stubs.write(layer.path())?;
             lowers.push(layer.path().to_path_buf());
             above.push(Lower { dirs: lowers.clone(), listing: None });
-            held._discarded.push(layer);
+            held.discarded.push(layer);
         }
         lowers.extend(snapshot.dirs());
         if lowers.is_empty() {
@@ -318,7 +279,7 @@ impl Steps<'_> {
             let empty = self.store.stage()?;
             lowers.push(empty.path().to_path_buf());
             above.push(Lower { dirs: lowers.clone(), listing: None });
-            held._discarded.push(empty);
+            held.discarded.push(empty);
         }
         let spec = Spec {
             lowers,
@@ -337,7 +298,7 @@ impl Steps<'_> {
             shm_size: self.request.shm_size.unwrap_or(SHM_BYTES),
         };
         let _ = secrets.set(std::mem::take(&mut held.secrets));
-        let tracer = self.tracer(run, above, &snapshot)?;
+        let tracer = self.tracer(run, above, &snapshot, (&held.bound, &spec.mounts))?;
         let (exit, traced) = sandbox::run_traced(&spec, tracer, output, self.cancel_of(step))?;
         if exit != sandbox::Exit::Code(0) {
             // One that reached the network, or may have, can succeed with the same inputs.
@@ -354,7 +315,9 @@ impl Steps<'_> {
         }
         let below = |path: &TreePath| entry_below(&snapshot, path);
         let tree = upper::read(staged.path(), &below)?;
-        let trace = traced.map(|traced| self.trace_of(run, traced, looked, &snapshot, &tree)).transpose()?;
+        let bound = std::mem::take(&mut held.bound);
+        let trace_of = |traced| self.trace_of(run, traced, (looked, &snapshot, &tree), (bound, &spec.mounts));
+        let trace = traced.map(trace_of).transpose()?;
         Ok((exit, Made { trace, ..Made::whole(tree, staged) }))
     }
 
@@ -382,7 +345,7 @@ impl Steps<'_> {
     fn host_mounts(&self, snapshot: &Snapshot, held: &mut Held) -> Result<Vec<Mount>, RunError> {
         let (mounts, uppers, overlays) = host_overlays(self.store, snapshot)?;
         held.host_uppers.extend(uppers);
-        held._discarded.extend(overlays);
+        held.discarded.extend(overlays);
         Ok(mounts)
     }
 
@@ -398,13 +361,7 @@ impl Steps<'_> {
         let spec = &mount.mount;
         Ok(Some(match spec.kind {
             MountKind::Bind => {
-                let (source, is_dir) = match &mount.origin {
-                    Some(Origin::Step { node, name }) => {
-                        self.bind_from_stage(mount, &self.snapshot(*node), name, held)?
-                    }
-                    Some(Origin::Context(id)) => self.bind_from_context(mount, *id, prepared, held)?,
-                    None => unreachable!("the plan gives every bind mount an origin"),
-                };
+                let (source, is_dir) = self.bind(mount, prepared, held)?;
                 Mount { target, source, read_only: spec.is_read_only(), is_dir }
             }
             MountKind::Cache => {
@@ -462,7 +419,7 @@ impl Steps<'_> {
                 let source =
                     MountSource::Bind { root: place.path().to_path_buf(), subpath: PathBuf::from(SOCKET_NAME) };
                 held.loans.push(loan);
-                held._discarded.push(place);
+                held.discarded.push(place);
                 Mount { target, source, read_only: false, is_dir: false }
             }
         }))
@@ -474,109 +431,6 @@ impl Steps<'_> {
         super::sources::secret(self.request, id).map_err(failed)
     }
 
-    fn bind_from_stage(
-        &self,
-        mount: &RunMount,
-        from: &Snapshot,
-        name: &str,
-        held: &mut Held,
-    ) -> Result<(MountSource, bool), RunError> {
-        let path = mount.mount.source.as_deref().unwrap_or("/");
-        let real = from.resolve(&TreePath::new(path), true)?;
-        let found = from.lookup(&real)?.ok_or_else(|| RunError::MissingSource {
-            path: path.to_owned(),
-            target: mount.target.clone(),
-            root: name.to_owned(),
-        })?;
-        let mut lowers = from.dirs();
-        let mut subpath = PathBuf::from(real.display().to_string());
-        // The host's own directories are no part of the snapshot's directories.
-        if let Some(host) = from.host_dirs().into_iter().find(|dir| Path::new("/").join(&subpath).starts_with(dir)) {
-            let top = host.file_name().unwrap_or_default();
-            lowers = lowers.iter().map(|dir| dir.join(top)).filter(|dir| dir.is_dir()).collect();
-            lowers.push(host.to_path_buf());
-            subpath = subpath.strip_prefix(top).map(Path::to_path_buf).unwrap_or_default();
-        }
-        if lowers.is_empty() {
-            let empty = self.store.stage()?;
-            lowers.push(empty.path().to_path_buf());
-            held._discarded.push(empty);
-        }
-        let source = self.throwaway_overlay(lowers, subpath, held)?;
-        Ok((source, found.file_type == Type::Dir))
-    }
-
-    fn throwaway_overlay(
-        &self,
-        lowers: Vec<PathBuf>,
-        subpath: PathBuf,
-        held: &mut Held,
-    ) -> Result<MountSource, RunError> {
-        let upper = self.store.stage()?;
-        let work = Staged::new(self.store.session()?.directory("work")?);
-        let source = MountSource::Overlay {
-            lowers,
-            upper: upper.path().to_path_buf(),
-            work: work.path().to_path_buf(),
-            subpath,
-        };
-        held._discarded.extend([upper, work]);
-        Ok(source)
-    }
-
-    /// A bind mount of the context shows a copy, made once for each content: the files may change while
-    /// the command runs, and what the ignore file excludes is not there.
-    fn bind_from_context(
-        &self,
-        mount: &RunMount,
-        id: ContextId,
-        prepared: &Prepared,
-        held: &mut Held,
-    ) -> Result<(MountSource, bool), RunError> {
-        let context = self.context(id);
-        let source = context.tree(self.store)?;
-        let path = mount.mount.source.clone().unwrap_or_else(|| "/".to_owned());
-        let selected =
-            source.select(std::slice::from_ref(&path), Matching::Patterns).map_err(|_| RunError::MissingSource {
-                path: path.clone(),
-                target: mount.target.clone(),
-                root: context.name().to_owned(),
-            })?;
-        let is_dir = selected.first().is_some_and(|one| one.is_dir);
-        let tree = prepared.mounted.iter().find(|(target, _)| *target == mount.target).map(|(_, tree)| tree);
-        if let Some(tree) = tree {
-            self.store.put_tree(tree)?;
-        }
-        let layout = layout::at_root(&source, &selected)?;
-        let layer = self.layer_of(&layout, context)?;
-        let name = match is_dir {
-            true => PathBuf::new(),
-            false => selected
-                .first()
-                .and_then(|one| one.written.file_name())
-                .map(|name| PathBuf::from(String::from_utf8_lossy(name).into_owned()))
-                .unwrap_or_default(),
-        };
-        let mut lowers: Vec<PathBuf> = layer.dirs().to_vec();
-        if lowers.is_empty() {
-            let empty = self.store.stage()?;
-            lowers.push(empty.path().to_path_buf());
-            held._discarded.push(empty);
-        }
-        Ok((self.throwaway_overlay(lowers, name, held)?, is_dir))
-    }
-
-    fn layer_of(&self, layout: &layout::Layout, context: &BuildContext) -> Result<Arc<Layer>, RunError> {
-        if let Some(layer) = self.store.layer(layout.tree.id())? {
-            return Ok(layer);
-        }
-        let staged = self.store.stage()?;
-        let open = |path: &TreePath| context.open_file(path);
-        let source = write::Source { inline: &[], open: &open, facts: &context.tree(self.store)?.facts };
-        write::write(layout, &source, &|_| true, staged.path())?;
-        Ok(self.store.commit_layer(&layout.tree, staged, &[])?)
-    }
-
     /// The script of a heredoc with `#!`, below `/dev/pipes`.
     fn script(&self, name: &str, content: &str, held: &mut Held) -> Result<Mount, RunError> {
         use std::os::unix::fs::PermissionsExt as _;
@@ -586,7 +440,7 @@ impl Steps<'_> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
             .map_err(io_failed("failed to set the mode of", &path))?;
         let root = dir.path().to_path_buf();
-        held._discarded.push(dir);
+        held.discarded.push(dir);
         Ok(Mount {
             target: PathBuf::from("/dev/pipes"),
             source: MountSource::Bind { root, subpath: PathBuf::new() },

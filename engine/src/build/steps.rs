@@ -6,6 +6,7 @@
 use super::agents::Agents;
 use super::baseline::Baseline;
 use super::bases::Bases;
+use super::bind_mount::Laid;
 use super::book::{self, Book, Ending};
 use super::context::BuildContext;
 use super::copy_step::Made;
@@ -114,6 +115,8 @@ pub(crate) struct Steps<'a> {
     notes: Vec<OnceLock<Note>>,
     /// Finds where stacks of layers differ.
     pub stacks: Stacks<'a>,
+    /// What bind mounts from contexts show, by the context and the source as written.
+    pub laid: Mutex<HashMap<(ContextId, String), Arc<Laid>>>,
     /// Set once it was said that steps cannot be watched here.
     pub untraced: OnceLock<()>,
     /// What running steps have written so far, by their places.
@@ -164,6 +167,7 @@ impl<'a> Steps<'a> {
             done: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             notes: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             stacks: Stacks::new(|id| parts.store.db().stack(id).ok().flatten()),
+            laid: Mutex::default(),
             untraced: OnceLock::new(),
             logs: Mutex::default(),
         }
@@ -385,16 +389,18 @@ impl<'a> Steps<'a> {
             gone = true;
         }
         let ids = self.step_ids(step);
-        if !self.no_cache(step) && matches!(input, Input::Run(_)) {
+        if !self.no_cache(step)
+            && let (StepKind::Run(run), Input::Run(prepared)) = (&step.kind, &input)
+        {
             let below = self.parent_done(step);
-            let found = self.look_up_traced(step, &below.snapshot, &key).map_err(failed)?;
+            let found = self.look_up_traced(step, run, &below.snapshot, &key)?;
             if let Some(found) = found {
                 if self.request.verify {
                     let TracedHit { from, record, .. } = found;
                     let verified = Verified { hit: Hit::Traced, record, traced: Some(from), is_new: true };
                     return Ok(Some(self.tried_again(step, key, input, verified)));
                 }
-                self.keep_traced(&key, ids, &found).map_err(failed)?;
+                self.keep_traced(&key, ids, &found, &prepared.mounted).map_err(failed)?;
                 let TracedHit { record, layer, .. } = found;
                 let ending = self.hit(step, Hit::Traced, key, &record);
                 self.succeed(id, step, below.with(layer, record.created_nanos), ending);
@@ -598,8 +604,8 @@ impl<'a> Steps<'a> {
         self.store.db().put_record(by_text, key.id(), &record).map_err(failed)?;
         self.store.db().remember(by_place, key.id()).map_err(failed)?;
         self.store.db().remember(anywhere, key.id()).map_err(failed)?;
-        if let Some(trace) = &made.trace {
-            self.keep_trace(&key, trace).map_err(failed)?;
+        if let (StepKind::Run(run), Some(trace)) = (&step.kind, &made.trace) {
+            self.keep_trace(run, &key, trace).map_err(failed)?;
         }
         let done = self.done(step, layer, created_nanos)?;
         let ending = Ending {
@@ -629,7 +635,8 @@ impl<'a> Steps<'a> {
         let layer = self.store.layer(record.layer).map_err(failed)?.ok_or_else(|| failed(lost()))?;
         if let Some(from) = traced.filter(|_| *is_new) {
             let found = TracedHit { from, record: record.clone(), layer: Arc::clone(&layer) };
-            self.keep_traced(&key, ids, &found).map_err(failed)?;
+            // What the mounts show was kept for the execution that has just ended.
+            self.keep_traced(&key, ids, &found, &[]).map_err(failed)?;
         }
         let mut ending = self.hit(step, *hit, key, record);
         ending.duration = started.elapsed().as_secs_f64();

@@ -5,27 +5,32 @@
 //! that were watched. Each one's trace is then evaluated on the listings of the new parent; where it
 //! holds, the recorded layer is stacked on the new parent as it is. Knows nothing of how a step is watched.
 
-use super::declared;
+use super::bind_mount::{Bound, Shown, binds};
 use super::steps::Steps;
-use crate::api::TraceMode;
+use super::{declared, keys};
+use crate::api::{BuildError, TraceMode};
 use crate::digest::{KeyId, StepId};
 use crate::event::Event;
 use crate::explain::change::FILES_MAX;
 use crate::explain::{FileSet, Unskipped, files};
 use crate::key::declared::Parent;
 use crate::key::{self, Component, Key};
-use crate::plan::{RunStep, Step};
-use crate::sandbox::{Listing, Lower, Stack, Traced, Tracer};
+use crate::plan::{RunMount, RunStep, Step};
+use crate::sandbox::{Listing, Lower, Mount, Stack, Traced, Tracer};
 use crate::snapshot::{LookupError, Snapshot, resolve_with};
 use crate::store::{Layer, Record, StoreError, Used};
-use crate::trace::{Aspect, Recorder, Space, Stacked, Trace, View};
+use crate::trace::{Aspect, Observed, Recorder, Space, Stacked, Trace, View};
 use crate::tree::{Entry, Tree, TreePath};
 use kiln_dsl::mount::MountKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
-/// The components of a key that a trace stands for.
-fn is_traced(component: &Component) -> bool {
-    component.label == "parent"
+/// The components of a key that a trace stands for: the layers below, and what the bind mounts show.
+fn is_traced(run: &RunStep, component: &Component) -> bool {
+    let is_shown = |target: &str| {
+        component.label == keys::mounted_files_label(target) || component.label == keys::mounted_layers_label(target)
+    };
+    component.label == "parent" || binds(run).any(|(mount, _)| is_shown(&mount.target))
 }
 
 /// So many dependencies are looked at one by one sooner than the listings of then are read, which say which
@@ -33,8 +38,8 @@ fn is_traced(component: &Component) -> bool {
 const FEW_DEPENDENCIES: usize = 1000;
 
 /// Names the executions that differ at most in what a trace covers.
-fn weak_id(key: &Key) -> StepId {
-    let components = key.components().iter().filter(|one| !is_traced(one)).cloned().collect();
+fn weak_id(run: &RunStep, key: &Key) -> StepId {
+    let components = key.components().iter().filter(|one| !is_traced(run, one)).cloned().collect();
     key::step_id(&["traced", &Key::new("weak", components).id().to_hex()])
 }
 
@@ -46,6 +51,11 @@ impl Looked {
     /// Notes a path.
     pub fn at(&self, path: &TreePath) {
         self.0.borrow_mut().push((path.clone(), Aspect::Entry));
+    }
+
+    /// Notes a path that counts with all that is below it.
+    pub fn whole(&self, path: &TreePath) {
+        self.0.borrow_mut().push((path.clone(), Aspect::Subtree));
     }
 
     /// Notes a file that was read, with the links that led to it.
@@ -73,18 +83,20 @@ fn stacked(layer: &Layer) -> Result<Stacked<'_>, StoreError> {
 }
 
 /// The layers of a snapshot as they are watched, the topmost first.
-fn lowers(snapshot: &Snapshot) -> Result<Vec<Lower>, StoreError> {
-    let lower = |layer: &Arc<Layer>| {
-        let listing: Option<Arc<dyn Listing>> = match layer.is_host() {
-            true => None,
-            false => {
-                layer.tree()?;
-                Some(Arc::new(Listed(Arc::clone(layer))))
-            }
-        };
-        Ok(Lower { dirs: layer.dirs().to_vec(), listing })
-    };
+pub(super) fn lowers(snapshot: &Snapshot) -> Result<Vec<Lower>, StoreError> {
     snapshot.from_top().map(lower).collect()
+}
+
+/// A layer as it is watched.
+pub(super) fn lower(layer: &Arc<Layer>) -> Result<Lower, StoreError> {
+    let listing: Option<Arc<dyn Listing>> = match layer.is_host() {
+        true => None,
+        false => {
+            layer.tree()?;
+            Some(Arc::new(Listed(Arc::clone(layer))))
+        }
+    };
+    Ok(Lower { dirs: layer.dirs().to_vec(), listing })
 }
 
 /// A layer whose listing was read.
@@ -101,8 +113,15 @@ impl Listing for Listed {
 pub(super) enum Unlike {
     /// It was not watched, or that cannot be said any more.
     Unknown,
-    /// These files.
-    Files(FileSet),
+    /// These files, perhaps none.
+    Files {
+        /// In the root.
+        root: FileSet,
+        /// In what each bind mount shows.
+        mounts: Vec<FileSet>,
+        /// Whether its result could be used if there were none.
+        is_usable: bool,
+    },
     /// None, and yet it is not to be skipped.
     Nothing(Unskipped),
 }
@@ -116,88 +135,139 @@ pub(super) struct TracedHit {
 }
 
 impl Steps<'_> {
+    /// How traces may be used for a step; `None` for not at all.
+    fn trace_mode(&self, step: &Step) -> Option<TraceMode> {
+        match (self.request.trace, declared::parent(step)) {
+            (TraceMode::Off, _) | (_, Parent::Whole | Parent::Ignored) => None,
+            (_, Parent::Traced) => Some(TraceMode::All),
+            (mode, Parent::Usual) => Some(mode),
+        }
+    }
+
     /// Looks for an earlier execution whose every dependency is the same here.
     pub(super) fn look_up_traced(
         &self,
         step: &Step,
+        run: &RunStep,
         snapshot: &Snapshot,
         key: &Key,
-    ) -> Result<Option<TracedHit>, StoreError> {
-        let mode = match (self.request.trace, declared::parent(step)) {
-            (TraceMode::Off, _) | (_, Parent::Whole | Parent::Ignored) => return Ok(None),
-            (_, Parent::Traced) => TraceMode::All,
-            (mode, Parent::Usual) => mode,
-        };
-        let candidates = self.store.db().step_keys(weak_id(key))?;
+    ) -> Result<Option<TracedHit>, BuildError> {
+        let failed = |error| super::store_error(&self.request.store, error);
+        let Some(mode) = self.trace_mode(step) else { return Ok(None) };
+        let candidates = self.store.db().step_keys(weak_id(run, key)).map_err(failed)?;
         if candidates.is_empty() {
             return Ok(None);
         }
-        let new = view(snapshot)?;
-        for candidate in candidates {
-            let Some(trace) = self.store.db().trace(candidate)? else { continue };
-            if !is_usable(&trace, mode) || !self.holds(&trace, &new)? {
-                continue;
+        let shown = self.shown_by(run).map_err(|error| self.step_error(step, error))?;
+        let found = || {
+            let spaces = spaces(snapshot, &shown)?;
+            for candidate in candidates {
+                let Some(trace) = self.store.db().trace(candidate)? else { continue };
+                if !is_usable(&trace, mode) || !self.holds(&trace, &spaces)? {
+                    continue;
+                }
+                let Some(mut record) = self.store.db().record(candidate)? else { continue };
+                let Some(layer) = self.store.layer(record.layer)? else { continue };
+                self.store.db().mark_used(Used::Record(candidate))?;
+                record.components = key.components().to_vec();
+                return Ok(Some(TracedHit { from: candidate, record, layer }));
             }
-            let Some(mut record) = self.store.db().record(candidate)? else { continue };
-            let Some(layer) = self.store.layer(record.layer)? else { continue };
-            self.store.db().mark_used(Used::Record(candidate))?;
-            record.components = key.components().to_vec();
-            return Ok(Some(TracedHit { from: candidate, record, layer }));
-        }
-        Ok(None)
+            Ok(None)
+        };
+        found().map_err(failed)
     }
 
-    /// What of all that the newest watched execution depended on is not the same here, beside another parent.
-    pub(super) fn unlike(&self, step: &Step, snapshot: &Snapshot, key: &Key) -> Result<Unlike, StoreError> {
+    /// What of all that the newest watched execution depended on is not the same here, beside other layers.
+    pub(super) fn unlike(&self, step: &Step, run: &RunStep, key: &Key) -> Result<Unlike, StoreError> {
         if self.request.trace == TraceMode::Off || declared::parent(step) == Parent::Ignored {
             return Ok(Unlike::Unknown);
         }
+        let candidates = self.store.db().step_keys(weak_id(run, key))?;
+        if candidates.is_empty() {
+            return Ok(Unlike::Unknown);
+        }
+        // What cannot be found is told by who needs it.
+        let Ok(shown) = self.shown_by(run) else { return Ok(Unlike::Unknown) };
+        let snapshot = self.snapshot(step.parent);
+        let spaces = spaces(&snapshot, &shown)?;
         let mut incomplete = None;
-        for candidate in self.store.db().step_keys(weak_id(key))? {
+        for candidate in candidates {
             let Some(mut trace) = self.store.db().trace(candidate)? else { continue };
             if let Some(reason) = trace.incomplete.take() {
                 incomplete = incomplete.or(Some((reason, trace)));
                 continue;
             }
-            if trace.networked && self.holds(&trace, &view(snapshot)?)? {
+            if trace.networked && self.holds(&trace, &spaces)? {
                 return Ok(Unlike::Nothing(Unskipped::Networked));
             }
-            let set = self.differences(&trace, snapshot)?.filter(|set| !set.is_empty());
-            return Ok(set.map_or(Unlike::Unknown, Unlike::Files));
+            let is_usable = self.trace_mode(step).is_some_and(|mode| is_usable(&trace, mode));
+            let sets = self.differences(&trace, &spaces, &shown)?;
+            return Ok(sets.map_or(Unlike::Unknown, |(root, mounts)| Unlike::Files { root, mounts, is_usable }));
         }
         if let Some((reason, trace)) = incomplete
-            && self.holds(&trace, &view(snapshot)?)?
+            && self.holds(&trace, &spaces)?
         {
             return Ok(Unlike::Nothing(Unskipped::Incomplete(reason)));
         }
         Ok(Unlike::Unknown)
     }
 
-    /// The files that a trace names and that are others here; `None` where its layers are lost.
-    fn differences(&self, trace: &Trace, snapshot: &Snapshot) -> Result<Option<FileSet>, StoreError> {
-        let new = view(snapshot)?;
+    /// The files that a trace names and that are others here, in the root and in each bind mount; `None` where its layers
+    /// are lost.
+    fn differences(
+        &self,
+        trace: &Trace,
+        spaces: &[(String, View<'_>)],
+        shown: &[(&RunMount, Shown)],
+    ) -> Result<Option<(FileSet, Vec<FileSet>)>, StoreError> {
+        let mut sets = Vec::new();
+        for (at, (name, new)) in spaces.iter().enumerate() {
+            let Some(space) = trace.spaces.get(at).filter(|space| *space.name == **name) else { return Ok(None) };
+            let told = |path: &TreePath| match at.checked_sub(1) {
+                Some(mount) => shown[mount].1.origin_of(path),
+                None => path.clone(),
+            };
+            let Some(set) = self.unlike_in(space, new, &told)? else { return Ok(None) };
+            sets.push(set);
+        }
+        let mut sets = sets.into_iter();
+        Ok(sets.next().map(|root| (root, sets.collect())))
+    }
+
+    /// What of all that an execution depended on in one space is not the same in `new`, each path as `told` says it.
+    fn unlike_in(
+        &self,
+        space: &Space,
+        new: &View<'_>,
+        told: &dyn Fn(&TreePath) -> TreePath,
+    ) -> Result<Option<FileSet>, StoreError> {
+        let (trees, is_whole) = self.earlier_layers(space, new)?;
+        let Some(old) = earlier_view(space, new, &trees, is_whole) else { return Ok(None) };
         let (mut before, mut after) = (Vec::new(), Vec::new());
-        for space in trace.spaces.iter().filter(|space| space.name.is_empty()) {
-            let (trees, is_whole) = self.earlier_layers(space, &new)?;
-            let Some(old) = earlier_view(space, &new, &trees, is_whole) else { return Ok(None) };
-            for different in space.differences(Some(&old), &new).take(FILES_MAX) {
-                let mut paths = vec![different.path.clone()];
-                if different.aspect == Aspect::Listing {
-                    let (was, is) = (old.names(&different.path), new.names(&different.path));
-                    let other = |names: &[Box<[u8]>], name: &[u8]| !names.iter().any(|known| **known == *name);
-                    let gone = was.iter().filter(|name| other(&is, name));
-                    let come = is.iter().filter(|name| other(&was, name));
-                    paths = gone.chain(come).map(|name| different.path.join(name)).collect();
-                }
-                before.extend(paths.iter().filter_map(|path| old.entry(path)));
-                after.extend(paths.iter().filter_map(|path| new.entry(path)));
+        for different in space.differences(Some(&old), new).take(FILES_MAX) {
+            let mut paths = vec![different.path.clone()];
+            if different.aspect == Aspect::Listing {
+                let (was, is) = (old.names(&different.path), new.names(&different.path));
+                let other = |names: &[Box<[u8]>], name: &[u8]| !names.iter().any(|known| **known == *name);
+                let gone = was.iter().filter(|name| other(&is, name));
+                let come = is.iter().filter(|name| other(&was, name));
+                paths = gone.chain(come).map(|name| different.path.join(name)).collect();
             }
+            let entry = |view: &View<'_>, path| Some(Entry { path: told(path), ..view.entry(path)? });
+            before.extend(paths.iter().filter_map(|path| entry(&old, path)));
+            after.extend(paths.iter().filter_map(|path| entry(new, path)));
         }
         Ok(Some(files::diff(&Tree::new(before), &Tree::new(after))))
     }
 
-    fn holds(&self, trace: &Trace, new: &View<'_>) -> Result<bool, StoreError> {
-        for space in &trace.spaces {
+    fn holds(&self, trace: &Trace, spaces: &[(String, View<'_>)]) -> Result<bool, StoreError> {
+        if trace.spaces.len() != spaces.len() {
+            return Ok(false);
+        }
+        for (space, (name, new)) in trace.spaces.iter().zip(spaces) {
+            if *space.name != **name {
+                return Ok(false);
+            }
             let few = space.dependencies.len() <= FEW_DEPENDENCIES;
             let (trees, is_whole) = if few { (Vec::new(), false) } else { self.earlier_layers(space, new)? };
             let old = earlier_view(space, new, &trees, is_whole);
@@ -228,14 +298,20 @@ impl Steps<'_> {
         run: &RunStep,
         above: Vec<Lower>,
         snapshot: &Snapshot,
+        (bound, mounts): (&[Bound], &[Mount]),
     ) -> Result<Option<Tracer>, StoreError> {
         // Without a filter of its system calls a step may mount and unmount as it likes.
         if self.request.trace == TraceMode::Off || run.insecure {
             return Ok(None);
         }
         let attributes = view(snapshot)?.has_attributes();
-        let lowers = above.into_iter().chain(lowers(snapshot)?).collect();
-        match Tracer::new(&[(Stack::Root, lowers, attributes)]) {
+        let mut stacks = vec![(Stack::Root, above.into_iter().chain(lowers(snapshot)?).collect(), attributes)];
+        for one in bound {
+            if let (Some(index), Some(lowers)) = (one.index(mounts), &one.lowers) {
+                stacks.push((Stack::Mount(index), lowers.clone(), one.shown.view()?.has_attributes()));
+            }
+        }
+        match Tracer::new(&stacks) {
             Ok(tracer) => Ok(Some(tracer)),
             Err(reason) => {
                 if self.untraced.set(()).is_ok() {
@@ -248,40 +324,54 @@ impl Steps<'_> {
         }
     }
 
-    /// The trace of a step that has run and left this layer.
+    /// The trace of a step that has run on this snapshot and left this layer: of its root, where kiln looked at this, and
+    /// of its bind mounts, whose overlays are among `mounts`.
     pub(super) fn trace_of(
         &self,
         run: &RunStep,
         traced: Traced,
-        looked: Looked,
-        snapshot: &Snapshot,
-        layer: &Tree,
+        (looked, snapshot, layer): (Looked, &Snapshot, &Tree),
+        (bound, mounts): (Vec<Bound>, &[Mount]),
     ) -> Result<Trace, StoreError> {
-        let view = view(snapshot)?;
         // An agent is somebody else, though its socket is here.
         let has_agent = run.mounts.iter().any(|mount| mount.mount.kind == MountKind::Ssh);
         let mut trace = Trace { networked: traced.networked || has_agent, ..Trace::default() };
-        let mut recorder = Recorder::default();
-        looked.0.into_inner().into_iter().for_each(|(path, aspect)| recorder.add(path, aspect));
+        let mut seen = traced.stacks;
+        let mut take = |stack: Stack| {
+            let at = seen.iter().position(|(other, _)| *other == stack)?;
+            Some(seen.swap_remove(at).1)
+        };
         for dir in snapshot.host_dirs() {
-            use std::os::unix::ffi::OsStrExt as _;
             // An overlay of its own, which is not watched: the host's files are one thing.
-            recorder.add(TreePath::new(dir.as_os_str().as_bytes()), Aspect::Subtree);
+            looked.whole(&TreePath::new(dir.as_os_str().as_bytes()));
         }
-        for (_, observed) in traced.stacks {
-            recorder.observed(&observed);
-            trace.incomplete = trace.incomplete.or(observed.incomplete);
-        }
-        let space = recorder.finish("", &view);
-        if let Err(missed) = space.covers(layer, &view) {
+        let below = view(snapshot)?;
+        let root = trace.record("", looked, take(Stack::Root), &below);
+        if let Err(missed) = root.covers(layer, &below) {
             trace.incomplete.get_or_insert(missed.to_string());
         }
-        trace.spaces.push(space);
+        trace.spaces.push(root);
+        for one in bound {
+            let observed = one.index(mounts).and_then(|index| take(Stack::Mount(index)));
+            if observed.is_none() && one.lowers.is_some() {
+                trace.incomplete.get_or_insert_with(|| format!("the mount {} was not watched", one.space));
+            }
+            let space = trace.record(&one.space, one.looked, observed, &one.shown.view()?);
+            trace.spaces.push(space);
+        }
         Ok(trace)
     }
 
-    /// Makes the record of an earlier execution, whose trace held, also that of `key`.
-    pub(super) fn keep_traced(&self, key: &Key, ids: [StepId; 3], found: &TracedHit) -> Result<(), StoreError> {
+    /// Makes the record of an earlier execution, whose trace held, also that of `key`. `mounted` is what its mounts from
+    /// contexts show, for the next comparison.
+    pub(super) fn keep_traced(
+        &self,
+        key: &Key,
+        ids: [StepId; 3],
+        found: &TracedHit,
+        mounted: &[(String, Tree)],
+    ) -> Result<(), StoreError> {
+        mounted.iter().try_for_each(|(_, tree)| self.store.put_tree(tree).map(drop))?;
         self.store.db().put_derived(key.id(), found.from)?;
         ids.into_iter().try_for_each(|id| self.store.db().put_record(id, key.id(), &found.record))
     }
@@ -299,9 +389,28 @@ impl Steps<'_> {
     }
 
     /// Remembers a trace for the executions that differ only in their parent.
-    pub(super) fn keep_trace(&self, key: &Key, trace: &Trace) -> Result<(), StoreError> {
-        self.store.db().put_trace(weak_id(key), key.id(), trace)
+    pub(super) fn keep_trace(&self, run: &RunStep, key: &Key, trace: &Trace) -> Result<(), StoreError> {
+        self.store.db().put_trace(weak_id(run, key), key.id(), trace)
     }
+}
+
+impl Trace {
+    /// The space of what was seen in one stack, which has this view.
+    fn record(&mut self, name: &str, looked: Looked, observed: Option<Observed>, view: &View<'_>) -> Space {
+        let mut recorder = Recorder::default();
+        looked.0.into_inner().into_iter().for_each(|(path, aspect)| recorder.add(path, aspect));
+        if let Some(observed) = observed {
+            recorder.observed(&observed);
+            self.incomplete = self.incomplete.take().or(observed.incomplete);
+        }
+        recorder.finish(name, view)
+    }
+}
+
+/// The spaces of a step now, each with its name: the root, and what each bind mount would show.
+fn spaces<'a>(snapshot: &'a Snapshot, shown: &'a [(&RunMount, Shown)]) -> Result<Vec<(String, View<'a>)>, StoreError> {
+    let mounts = shown.iter().map(|(mount, shown)| Ok((shown.space(mount), shown.view()?)));
+    std::iter::once(Ok((String::new(), view(snapshot)?))).chain(mounts).collect()
 }
 
 /// Whether a step may be skipped by this trace at all.

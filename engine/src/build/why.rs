@@ -3,9 +3,10 @@
 //!
 //! The look-ups stand here, the comparison itself in [`crate::explain`]. Nothing of this is done for a hit.
 
-use super::declared;
+use super::bind_mount::binds;
 use super::steps::{Input, Steps};
 use super::traced::Unlike;
+use super::{declared, keys};
 use crate::api::BuildError;
 use crate::digest::{LayerId, StepId};
 use crate::explain::align::Origin as From;
@@ -19,6 +20,14 @@ use crate::store::{Record, StoreError};
 
 /// What a step was seen to depend on, as a component of a difference.
 const READS: &str = "what it read below";
+
+/// The same of what a bind mount shows: the mount's target comes behind.
+const MOUNT_READS: &str = "what it read in the mount ";
+
+/// Whether a label is one of those.
+fn is_reads(label: &str) -> bool {
+    label == READS || label.starts_with(MOUNT_READS)
+}
 
 /// Why a step has to run.
 #[derive(Clone, Debug)]
@@ -97,7 +106,7 @@ impl Steps<'_> {
             self.name_ignore_file(&mut why.changes);
             why.dragged = self.dragged(step, &why.changes, &found.stacks);
             why.compared = Some(nearest.compared);
-            self.name_reads(step, key, input, &mut why)?;
+            self.name_reads(step, key, &mut why)?;
         } else if self.baseline.is_new_or_moved(step.shown) {
             let new = Some(self.plan.shown[step.shown].instruction.clone());
             why.changes.push(Change::Text { label: "the instruction".to_owned(), old: None, new });
@@ -116,19 +125,16 @@ impl Steps<'_> {
             Some(_) if own.is_some() => Miss::Changed,
             Some(_) => Miss::ParentChanged,
         };
+        let unskipped = why.unskipped.as_ref().map_or_else(String::new, |unskipped| format!(", {}", unskipped.words()));
         let words = match (cause, own, why.dragged.first()) {
             (Miss::Forced, ..) => "--no-cache".to_owned(),
             (Miss::Uncacheable, ..) => "uncacheable: its key says always".to_owned(),
             (Miss::FirstTime, Some(_), _) => format!("{}: a new instruction", cause.word()),
             (Miss::Evicted, ..) => "evicted: its layer is no longer in the store".to_owned(),
-            (Miss::Changed, Some(change), _) => change.words(),
+            (Miss::Changed, Some(change), _) => format!("{}{unskipped}", change.words()),
             (Miss::ParentChanged, _, Some(dragged)) => {
-                let read = why.changes.iter().find(|change| change.label() == READS);
-                let read = match (read, &why.unskipped) {
-                    (Some(change), _) => format!(": {}", change.words()),
-                    (None, Some(unskipped)) => format!(", {}", unskipped.words()),
-                    (None, None) => String::new(),
-                };
+                let read = why.changes.iter().find(|change| is_reads(change.label()));
+                let read = read.map_or(unskipped, |change| format!(": {}", change.words()));
                 format!("{} ← {}{read}", cause.word(), dragged.name)
             }
             _ => cause.word().to_owned(),
@@ -153,7 +159,8 @@ impl Steps<'_> {
         let reason = self.reason(step, &key, &self.step_ids(step), false, &input).map_err(failed)?;
         // What earlier steps would make is not known: only the step's own differences are.
         let mut why = reason.why;
-        why.changes.retain(|change| change.label() != READS);
+        let is_dragged = |label: &str| why.dragged.iter().any(|dragged| dragged.label == label);
+        why.changes.retain(|change| !(is_reads(change.label()) && is_dragged(change.label())));
         why.unskipped = None;
         why.dragged.retain(|dragged| why.changes.iter().any(|change| change.label() == dragged.label));
         Ok(why)
@@ -218,19 +225,48 @@ impl Steps<'_> {
         Ok(Some(nearest))
     }
 
-    /// Names what of all that the step was seen to depend on is not what it was, where layers below are others.
-    fn name_reads(&self, step: &Step, key: &Key, input: &Input, why: &mut Why) -> Result<(), StoreError> {
-        let Some(parent) = why.dragged.iter().find(|dragged| dragged.label == "parent").cloned() else { return Ok(()) };
-        if !matches!(input, Input::Run(_)) {
+    /// Names what of all that the step was seen to depend on is not what it was, where layers below are others or bind
+    /// mounts show something else. What of a mount the step did not look at is no reason.
+    fn name_reads(&self, step: &Step, key: &Key, why: &mut Why) -> Result<(), StoreError> {
+        let StepKind::Run(run) = &step.kind else { return Ok(()) };
+        let of_mount = |target: &str| [keys::mounted_files_label(target), keys::mounted_layers_label(target)];
+        let targets: Vec<&str> = binds(run).map(|(mount, _)| mount.target.as_str()).collect();
+        let labels = why.changes.iter().map(Change::label).chain(why.dragged.iter().map(|one| one.label.as_str()));
+        let mut labels = labels.filter(|label| {
+            *label == "parent" || targets.iter().any(|target| of_mount(target).iter().any(|of| of == label))
+        });
+        if labels.next().is_none() {
             return Ok(());
         }
-        match self.unlike(step, &self.snapshot(step.parent), key)? {
-            Unlike::Files(set) => {
-                why.changes.push(Change::Files { label: READS.to_owned(), set });
-                why.dragged.push(Dragged { label: READS.to_owned(), ..parent });
+        let (root, mounts, is_usable) = match self.unlike(step, run, key)? {
+            Unlike::Files { root, mounts, is_usable } => (root, mounts, is_usable),
+            Unlike::Nothing(unskipped) => {
+                why.unskipped = Some(unskipped);
+                return Ok(());
             }
-            Unlike::Nothing(unskipped) => why.unskipped = Some(unskipped),
-            Unlike::Unknown => {}
+            Unlike::Unknown => return Ok(()),
+        };
+        let mut is_in_mount = false;
+        for (target, set) in targets.into_iter().zip(mounts).filter(|_| is_usable) {
+            let is_of = |label: &str| of_mount(target).iter().any(|of| of == label);
+            let label = format!("{MOUNT_READS}{target}");
+            let at = why.changes.iter().position(|change| is_of(change.label())).unwrap_or(why.changes.len());
+            why.changes.retain(|change| !is_of(change.label()));
+            if set.is_empty() {
+                why.dragged.retain(|dragged| !is_of(&dragged.label));
+                continue;
+            }
+            is_in_mount = true;
+            let from = why.dragged.iter().find(|dragged| is_of(&dragged.label)).cloned();
+            why.dragged.extend(from.map(|dragged| Dragged { label: label.clone(), ..dragged }));
+            why.changes.insert(at.min(why.changes.len()), Change::Files { label, set });
+        }
+        let Some(parent) = why.dragged.iter().find(|dragged| dragged.label == "parent").cloned() else { return Ok(()) };
+        if !root.is_empty() {
+            why.changes.push(Change::Files { label: READS.to_owned(), set: root });
+            why.dragged.push(Dragged { label: READS.to_owned(), ..parent });
+        } else if is_in_mount {
+            why.dragged.retain(|dragged| dragged.label != "parent");
         }
         Ok(())
     }
@@ -262,10 +298,7 @@ impl Steps<'_> {
             all.extend(self.change_root(step, label).map(|root| dragged(label, root)));
         }
         for stack in stacks {
-            let below = match stack.label.strip_prefix("layers of the mount ") {
-                Some(target) => mount_origin(step, target),
-                None => step.parent,
-            };
+            let below = mount_origin(step, &stack.label);
             let root = match merged_origin(step, stack) {
                 // The step that made the layer is known, whatever is below it.
                 Some(maker) => {
@@ -431,10 +464,12 @@ fn merged_origin(step: &Step, stack: &Differing) -> Option<NodeId> {
     part.added.get(stack.first).or(part.added.last()).copied()
 }
 
-/// The step that a mount of `step` reads.
-fn mount_origin(step: &Step, target: &str) -> Option<NodeId> {
-    let StepKind::Run(run) = &step.kind else { return None };
-    let mount = run.mounts.iter().find(|mount| mount.target == target)?;
+/// The step whose layers a component of the key of `step` names: what a mount of it reads, else its parent.
+fn mount_origin(step: &Step, label: &str) -> Option<NodeId> {
+    let StepKind::Run(run) = &step.kind else { return step.parent };
+    let Some(mount) = run.mounts.iter().find(|mount| keys::mounted_layers_label(&mount.target) == label) else {
+        return step.parent;
+    };
     match mount.origin {
         Some(Origin::Step { node, .. }) => node,
         _ => None,

@@ -47,11 +47,16 @@ impl Coverage {
         Ok(coverage)
     }
 
+    /// Whether the key holds a file with this content, wherever it is.
+    pub fn holds(&self, content: ContentId) -> bool {
+        self.contents.contains(&content)
+    }
+
     /// Whether the key covers the file at `path` with this content.
     pub fn covers(&self, path: &TreePath, content: Option<ContentId>) -> bool {
         let is_in = |all: &[Matcher]| all.iter().any(|matcher| matcher.matches(path));
         self.paths.contains(path)
-            || content.is_some_and(|content| self.contents.contains(&content))
+            || content.is_some_and(|content| self.holds(content))
             || self.globs.iter().any(|(taken, left)| is_in(taken) && !is_in(left))
     }
 }

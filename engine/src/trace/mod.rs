@@ -88,7 +88,7 @@ pub struct Dependency {
 /// What a step depended on in one stack of layers: its root, or what one of its mounts shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Space {
-    /// Where it appears in the step: empty for the root, else the mount's target.
+    /// Where it appears in the step: empty for the root, else the mount's target and, where one file is mounted, which.
     pub name: Box<str>,
     /// The layers that it consisted of, the bottom one first.
     pub layers: Vec<LayerId>,
@@ -119,14 +119,6 @@ pub struct Difference {
 }
 
 impl Trace {
-    /// The paths below the root whose content the step read, and the directories that it listed.
-    pub fn reads(&self) -> impl Iterator<Item = (&TreePath, Aspect)> {
-        let root = self.spaces.iter().filter(|space| space.name.is_empty());
-        root.flat_map(|space| &space.dependencies)
-            .filter(|one| one.aspect != Aspect::Entry)
-            .map(|one| (&one.path, one.aspect))
-    }
-
     /// How many dependencies there are.
     pub fn len(&self) -> usize {
         self.spaces.iter().map(|space| space.dependencies.len()).sum()
@@ -139,6 +131,12 @@ impl Trace {
 }
 
 impl Space {
+    /// The files whose content the step read.
+    pub fn reads(&self) -> impl Iterator<Item = &TreePath> {
+        let read = self.dependencies.iter().filter(|one| one.aspect == Aspect::Content);
+        read.map(|one| &one.path)
+    }
+
     /// The first dependency whose state is not the same in `new`; `old` are the space's own layers where
     /// they are still known: then only what differs between the two stacks is looked at.
     pub fn first_difference(&self, old: Option<&View<'_>>, new: &View<'_>) -> Option<Difference> {

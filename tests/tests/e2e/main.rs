@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod binds;
 mod branches;
 mod caching;
 mod docs;
@@ -28,6 +29,7 @@ mod remote;
 mod run;
 mod secrets;
 mod soundness;
+mod soundness_mounts;
 mod stdin;
 mod targets;
 mod traced;

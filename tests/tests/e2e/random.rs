@@ -36,9 +36,19 @@ impl Random {
         (0..depth).map(|_| NAMES[self.below(NAMES.len())]).collect::<Vec<_>>().join("/")
     }
 
+    /// A path of a command, a third of them below where a mount may be.
+    fn seen(&mut self) -> String {
+        let path = self.path();
+        match self.below(6) {
+            0 => format!("m/{path}"),
+            1 => format!("m/made/{path}"),
+            _ => path,
+        }
+    }
+
     /// One command on one or two paths. What it says goes to the layer, so that all it learnt counts.
     fn command(&mut self) -> String {
-        let (one, two) = (self.path(), self.path());
+        let (one, two) = (self.seen(), self.seen());
         match self.below(24) {
             0 => format!("cat {one}"),
             1 => format!("ls {one}"),
@@ -88,11 +98,25 @@ fn sh(directory: &Path, script: &str) {
     let _ran = Command::new("sh").arg("-c").arg(script).current_dir(directory).output().unwrap();
 }
 
-fn dockerfile(random: &mut Random) -> String {
+/// Sometimes a mount of the same tree, from the context or from a stage, and one within it.
+fn mounts(random: &mut Random) -> String {
     let mut text = String::new();
+    for target in ["/w/m", "/w/m/made"].into_iter().take(random.below(5).saturating_sub(2)) {
+        let from = ["source=tree", "from=all,source=/t"][random.below(2)];
+        let write = [",rw", ""][random.below(2)];
+        let _ = write!(text, "--mount=type=bind,{from},target={target}{write} ");
+    }
+    text
+}
+
+fn dockerfile(random: &mut Random) -> String {
+    let mut text = "FROM scratch AS all\nCOPY tree /t\n".to_owned();
     for stage in 0..STAGES {
-        let _ =
-            writeln!(text, "FROM kiln/host AS s{stage}\nWORKDIR /w\nCOPY tree /w\nRUN exec > /out 2>&1; : {stage}; \\");
+        let mounts = mounts(random);
+        let _ = writeln!(
+            text,
+            "FROM kiln/host AS s{stage}\nWORKDIR /w\nCOPY tree /w\nRUN {mounts}exec > /out 2>&1; : {stage}; \\"
+        );
         for _ in 0..2 + random.below(5) {
             let _ = writeln!(text, "  {}; echo $?; \\", random.command());
         }
