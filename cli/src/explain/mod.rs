@@ -10,7 +10,7 @@ mod words;
 
 use crate::text::{clean, quantity};
 use kiln_engine::event::{Miss, Verdict};
-use kiln_engine::explain::report::{BuildReport, CauseReport, StepReport, UnskippedReport};
+use kiln_engine::explain::report::{BuildReport, CauseReport, ChangeReport, StepReport, UnskippedReport};
 use std::fmt::Write as _;
 
 /// Lines of one component, and steps of one list, unless all are asked for.
@@ -80,13 +80,12 @@ fn cause(out: &mut String, report: &BuildReport, cause: &CauseReport, detail: De
     let root = cause.step.and_then(|step| report.steps.get(step));
     match (root, &cause.name) {
         (Some(root), _) => {
-            let word =
-                if root.why.changes.iter().all(|change| change.how == "added" && change.component == "the instruction")
-                {
-                    "added"
-                } else {
-                    cause.kind
-                };
+            let is_added = |change: &ChangeReport| change.how == "added" && change.component == "the instruction";
+            let changes = &root.why.changes;
+            let word = match !changes.is_empty() && changes.iter().all(is_added) {
+                true => "added",
+                false => cause.kind,
+            };
             let _infallible = writeln!(out, "{}: {word}", name(root));
             changes::own(out, &root.why, &root.instruction, detail);
         }

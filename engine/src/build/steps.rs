@@ -382,7 +382,7 @@ impl<'a> Steps<'a> {
                     let trace = self.store.db().trace(key.id()).map_err(failed)?;
                     self.check_coverage(step, run, prepared, trace.as_ref())?;
                 }
-                let ending = self.hit(step, hit, key, &record);
+                let ending = self.hit(step, hit, key, &record, &input);
                 self.succeed(id, step, self.done(step, layer, record.created_nanos)?, ending);
                 return Ok(None);
             }
@@ -402,7 +402,7 @@ impl<'a> Steps<'a> {
                 }
                 self.keep_traced(&key, ids, &found, &prepared.mounted).map_err(failed)?;
                 let TracedHit { record, layer, .. } = found;
-                let ending = self.hit(step, Hit::Traced, key, &record);
+                let ending = self.hit(step, Hit::Traced, key, &record, &input);
                 self.succeed(id, step, below.with(layer, record.created_nanos), ending);
                 return Ok(None);
             }
@@ -464,7 +464,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The ending of a step whose result is known.
-    fn hit(&self, step: &Step, hit: Hit, key: Key, record: &Record) -> Ending {
+    fn hit(&self, step: &Step, hit: Hit, key: Key, record: &Record, input: &Input) -> Ending {
         let compared = Compared {
             build: Some(record.build),
             nanos: record.created_nanos,
@@ -472,6 +472,7 @@ impl<'a> Steps<'a> {
             failed: false,
         };
         let mut why = Why { compared: Some(compared), ..Why::default() };
+        self.name_changes(step, &key, input, &mut why);
         why.changes.extend(self.moved(step.shown));
         Ending {
             earlier: Some(record.duration_ms as f64 / 1000.0),
@@ -638,7 +639,7 @@ impl<'a> Steps<'a> {
             // What the mounts show was kept for the execution that has just ended.
             self.keep_traced(&key, ids, &found, &[]).map_err(failed)?;
         }
-        let mut ending = self.hit(step, *hit, key, record);
+        let mut ending = self.hit(step, *hit, key, record, &Input::None);
         ending.duration = started.elapsed().as_secs_f64();
         ending.why.same_output = made.id() == record.layer;
         ending.reason = format!("{}, verified", ending.reason);

@@ -17,6 +17,7 @@ use crate::graph::NodeId;
 use crate::key::{Component, Key, Value};
 use crate::plan::{Origin, Step, StepKind};
 use crate::store::{Record, StoreError};
+use crate::tree::Tree;
 
 /// What a step was seen to depend on, as a component of a difference.
 const READS: &str = "what it read below";
@@ -92,8 +93,7 @@ impl Steps<'_> {
         let previous = nearest.as_ref().and_then(|nearest| nearest.previous);
         if let Some(nearest) = nearest {
             // The new side's listings are not in the store before the step has run.
-            let listing =
-                |id| input.trees().find(|tree| tree.id() == id).cloned().or_else(|| self.store.tree(id).ok()?);
+            let listing = |id| self.listing(id, input);
             let found = compare::compare(&nearest.components, key.components(), &listing, &self.stacks);
             for component in &nearest.components {
                 if let Value::Files { tree, .. } = component.value
@@ -140,6 +140,28 @@ impl Steps<'_> {
             _ => cause.word().to_owned(),
         };
         Ok(Reason { cause, words, why, previous, same_key })
+    }
+
+    /// Names what a hit differs in from the last build, where it has another key than then: an edit that was undone, or
+    /// that another step met first, is what began all that runs behind it.
+    pub(super) fn name_changes(&self, step: &Step, key: &Key, input: &Input, why: &mut Why) {
+        if self.baseline.old(step.shown).is_none_or(|old| old.key.is_none_or(|old| old == key.id())) {
+            return;
+        }
+        let old = self.baseline.components(self.store, step.shown);
+        if old.is_empty() {
+            return;
+        }
+        let listing = |id| self.listing(id, input);
+        let found = compare::compare(old, key.components(), &listing, &self.stacks);
+        why.changes = found.changes;
+        self.name_ignore_file(&mut why.changes);
+        why.dragged = self.dragged(step, &why.changes, &found.stacks);
+    }
+
+    /// A listing that a step reads, or that the store has.
+    fn listing(&self, id: LayerId, input: &Input) -> Option<Tree> {
+        input.trees().find(|tree| tree.id() == id).cloned().or_else(|| self.store.tree(id).ok()?)
     }
 
     /// What of a step's own inputs is not what it was, where its result cannot be looked up yet.

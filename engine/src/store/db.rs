@@ -17,9 +17,10 @@
 //! | used | a [`Used`] | when it was last of use, exact to a day; seconds since 1970 |
 //!
 //! Values are postcard. What is written goes to one thread, which commits what has gathered in one
-//! transaction and syncs it, so that no step waits for the disk; a kill loses at most what was
+//! transaction and syncs it, so that no step waits for the disk, and is read from the moment it is sent; a kill loses at most what was
 //! not yet committed, never what was.
 
+use super::pending::{Pending, Ticket};
 use super::{BlobRef, ImageRecord, IndexRecord, Record, StoreError};
 use crate::digest::{ImageKey, KeyId, LayerId, Sha256, SnapshotId, StepId};
 use crate::trace::{Trace, codec};
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// Address space for the database; the file grows only as it is used. Enough for millions of records.
@@ -131,8 +132,22 @@ enum Write {
     Flush(mpsc::Sender<Result<(), heed::Error>>),
 }
 
+impl Write {
+    /// The place that it writes to.
+    fn place(&self) -> Option<(Table, &[u8])> {
+        match self {
+            Write::Put(table, key, _) | Write::Delete(table, key) => Some((*table, key)),
+            Write::Remember(step, _) => Some((Table::Steps, step.as_bytes())),
+            Write::Flush(_) => None,
+        }
+    }
+}
+
+/// A write with what is noted of it until it is committed.
+type Queued = (Write, Option<Ticket>);
+
 struct Writer {
-    queue: mpsc::Sender<Write>,
+    queue: mpsc::Sender<Queued>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -142,6 +157,8 @@ pub struct Db {
     env: Env,
     tables: Vec<Database<Bytes, Bytes>>,
     writer: Mutex<Option<Writer>>,
+    /// What the writer was sent and has not committed.
+    pending: Arc<Pending>,
     is_frozen: bool,
 }
 
@@ -168,7 +185,14 @@ impl Db {
             }
             write.commit().map_err(failed)?;
         }
-        Ok(Db { path: path.to_path_buf(), env, tables, writer: Mutex::new(None), is_frozen: false })
+        Ok(Db {
+            path: path.to_path_buf(),
+            env,
+            tables,
+            writer: Mutex::new(None),
+            pending: Arc::default(),
+            is_frozen: false,
+        })
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(heed::Error) -> StoreError {
@@ -177,10 +201,24 @@ impl Db {
     }
 
     fn get<T: DeserializeOwned>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
+        // A value of another shape is as good as none: the step runs again and writes a new one.
+        self.read(table, key, |bytes| postcard::from_bytes(bytes).ok())
+    }
+
+    /// What `decode` makes of the bytes under a key, with what was written and is not committed yet.
+    fn read<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        // Before the database: what is no longer pending is there.
+        if let Some(pending) = self.pending.get(table as usize, key) {
+            return Ok(pending.and_then(|bytes| decode(&bytes)));
+        }
         let read = self.env.read_txn().map_err(self.failed("read"))?;
         let bytes = self.tables[table as usize].get(&read, key).map_err(self.failed("read"))?;
-        // A value of another shape is as good as none: the step runs again and writes a new one.
-        Ok(bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()))
+        Ok(bytes.and_then(decode))
     }
 
     fn put<T: Serialize>(&self, table: Table, key: &[u8], value: &T) -> Result<(), StoreError> {
@@ -203,14 +241,21 @@ impl Db {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let writer = writer.get_or_insert_with(|| {
             let (queue, jobs) = mpsc::channel();
-            let (env, tables) = (self.env.clone(), self.tables.clone());
-            let thread =
-                std::thread::Builder::new().name("kiln-db".to_owned()).spawn(move || serve(&env, &tables, &jobs));
+            let (env, tables, pending) = (self.env.clone(), self.tables.clone(), Arc::clone(&self.pending));
+            let serve = move || serve(&env, &tables, &jobs, &pending);
+            let thread = std::thread::Builder::new().name("kiln-db".to_owned()).spawn(serve);
             Writer { queue, thread: thread.ok() }
         });
+        // The lock is held, so writes are noted in the order in which they are queued.
+        let value = match &write {
+            Write::Put(_, _, value) => Some(value.clone()),
+            Write::Remember(step, key) => Some(remembered(&self.step_keys(*step)?, *key)?),
+            Write::Delete(..) | Write::Flush(_) => None,
+        };
+        let ticket = write.place().map(|(table, place)| self.pending.add(table as usize, place, value));
         writer
             .queue
-            .send(write)
+            .send((write, ticket))
             .map_err(|_| StoreError::Damaged { what: "the database".to_owned(), detail: "its writer ended".to_owned() })
     }
 
@@ -242,10 +287,8 @@ impl Db {
 
     /// What the execution under a key was seen to depend on, if it was watched.
     pub fn trace(&self, key: KeyId) -> Result<Option<Trace>, StoreError> {
-        let read = self.env.read_txn().map_err(self.failed("read"))?;
-        let bytes = self.tables[Table::Traces as usize].get(&read, key.as_bytes()).map_err(self.failed("read"))?;
         // One of another shape is as good as none.
-        Ok(bytes.and_then(|bytes| codec::decode(bytes).ok()))
+        self.read(Table::Traces, key.as_bytes(), |bytes| codec::decode(bytes).ok())
     }
 
     /// Remembers what the execution under a key was seen to depend on, as the newest path set of its weak key.
@@ -262,9 +305,7 @@ impl Db {
 
     /// The execution whose trace held when the record under `key` was made of its record.
     pub fn derived_from(&self, key: KeyId) -> Result<Option<KeyId>, StoreError> {
-        let read = self.env.read_txn().map_err(self.failed("read"))?;
-        let bytes = self.tables[Table::Traces as usize].get(&read, key.as_bytes()).map_err(self.failed("read"))?;
-        Ok(bytes.and_then(derived))
+        self.read(Table::Traces, key.as_bytes(), derived)
     }
 
     /// Forgets the path set of an execution, which was found to lie, and every record that was made of its record.
@@ -534,7 +575,7 @@ impl Drop for Db {
 }
 
 /// Commits what comes in, all that has gathered at once, until the queue is closed.
-fn serve(env: &Env, tables: &[Database<Bytes, Bytes>], jobs: &mpsc::Receiver<Write>) {
+fn serve(env: &Env, tables: &[Database<Bytes, Bytes>], jobs: &mpsc::Receiver<Queued>, pending: &Pending) {
     // An error stays: a later flush must not claim that an earlier write is on disk.
     let mut failure: Option<heed::Error> = None;
     while let Ok(first) = jobs.recv() {
@@ -542,14 +583,19 @@ fn serve(env: &Env, tables: &[Database<Bytes, Bytes>], jobs: &mpsc::Receiver<Wri
         let mut batch = vec![first];
         batch.extend(jobs.try_iter());
         let result = env.write_txn().and_then(|mut txn| {
-            for write in batch {
+            for (write, _) in &batch {
                 match write {
-                    Write::Flush(answer) => waiting.push(answer),
+                    Write::Flush(answer) => waiting.push(answer.clone()),
                     write => apply(&mut txn, tables, write)?,
                 }
             }
             txn.commit()
         });
+        for (write, ticket) in &batch {
+            if let (Some((table, key)), Some(ticket)) = (write.place(), ticket) {
+                pending.done(table as usize, key, *ticket);
+            }
+        }
         if let Err(error) = result {
             failure.get_or_insert(error);
         }
@@ -559,17 +605,23 @@ fn serve(env: &Env, tables: &[Database<Bytes, Bytes>], jobs: &mpsc::Receiver<Wri
     }
 }
 
-fn apply(txn: &mut RwTxn<'_>, tables: &[Database<Bytes, Bytes>], write: Write) -> Result<(), heed::Error> {
+/// A step's keys with this one as the newest, as they are kept.
+fn remembered(old: &[KeyId], key: KeyId) -> Result<Vec<u8>, StoreError> {
+    let others = old.iter().copied().filter(|other| *other != key).take(RECORDS_PER_STEP - 1);
+    let keys: Vec<KeyId> = std::iter::once(key).chain(others).collect();
+    postcard::to_stdvec(&keys)
+        .map_err(|error| StoreError::Damaged { what: "a value for Steps".to_owned(), detail: error.to_string() })
+}
+
+fn apply(txn: &mut RwTxn<'_>, tables: &[Database<Bytes, Bytes>], write: &Write) -> Result<(), heed::Error> {
     match write {
-        Write::Put(table, key, value) => tables[table as usize].put(txn, &key, &value),
-        Write::Delete(table, key) => tables[table as usize].delete(txn, &key).map(|_| ()),
+        Write::Put(table, key, value) => tables[*table as usize].put(txn, key, value),
+        Write::Delete(table, key) => tables[*table as usize].delete(txn, key).map(|_| ()),
         Write::Remember(step, key) => {
             let table = tables[Table::Steps as usize];
             let old: Vec<KeyId> =
                 table.get(txn, step.as_bytes())?.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default();
-            let mut keys = vec![key];
-            keys.extend(old.into_iter().filter(|other| *other != key).take(RECORDS_PER_STEP - 1));
-            let bytes = postcard::to_stdvec(&keys).map_err(|error| heed::Error::Encoding(error.into()))?;
+            let bytes = remembered(&old, *key).map_err(|error| heed::Error::Encoding(error.into()))?;
             table.put(txn, step.as_bytes(), &bytes)
         }
         Write::Flush(_) => Ok(()),
@@ -595,6 +647,28 @@ mod tests {
         again.remove_name("docker.io/library/a:latest").unwrap();
         again.flush().unwrap();
         assert!(again.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_written_is_read_before_it_is_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let (step, names) = (StepId::from_bytes([1; 32]), ["a", "b"]);
+        // While this transaction is open nothing is committed.
+        let held = db.env.write_txn().unwrap();
+        for (number, name) in (1_u8..).zip(names) {
+            db.put_name(name, ImageKey::from_bytes([number; 32])).unwrap();
+            db.remember(step, KeyId::from_bytes([number; 32])).unwrap();
+        }
+        db.remove_name("b").unwrap();
+        let read = || (db.name("a").unwrap(), db.name("b").unwrap(), db.step_keys(step).unwrap());
+        let keys = [2, 1].map(|number| KeyId::from_bytes([number; 32])).to_vec();
+        let expected = (Some(ImageKey::from_bytes([1; 32])), None, keys);
+        assert_eq!(read(), expected);
+        drop(held);
+        db.flush().unwrap();
+        assert_eq!(db.pending.get(Table::Names as usize, b"a"), None);
+        assert_eq!(read(), expected);
     }
 
     #[test]

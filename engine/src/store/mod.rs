@@ -29,6 +29,7 @@ pub mod image;
 pub mod layer;
 pub mod logs;
 pub mod name;
+mod pending;
 pub mod pin;
 mod recent;
 pub mod record;

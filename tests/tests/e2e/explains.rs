@@ -390,6 +390,35 @@ fn each_of_many_changes_is_named_as_what_began_it_all() {
 }
 
 #[test]
+fn a_copy_that_is_found_names_the_files_that_are_others_than_in_the_last_build() {
+    let (kiln, project) = (Kiln::new(), project());
+    // The second of the same copies waits for the first, and so finds what that one made.
+    let second = "FROM kiln/host\nCOPY --from=one /one /\nCOPY src /s\nRUN cat /s/* > /two\n";
+    project.write("Dockerfile", &format!("FROM kiln/host AS one\nCOPY src /s\nRUN cat /s/b.txt > /one\n{second}"));
+    let build = || kiln.build([project.path()]).ok();
+    let explained = || kiln.run(["explain"]).ok().stdout;
+    build();
+    project.write("src/a.txt", "1\n");
+    let second = build().verdicts();
+    assert_eq!(
+        second.iter().filter(|line| line.starts_with("COPY src") && line.contains("hit")).count(),
+        1,
+        "{second:?}"
+    );
+    let text = explained();
+    let blocks: Vec<&str> = text.split("\n\n").filter(|block| block.contains("COPY src /s: changed")).collect();
+    assert_eq!(blocks.len(), 2, "{text}");
+    assert!(blocks.iter().all(|block| block.contains("files: ~1\n    ~ src/a.txt")), "{text}");
+    project.write("src/a.txt", "one\n");
+    build();
+    let undone = explained();
+    assert!(
+        undone.contains("COPY src /s: changed\n  files: ~1\n    ~ src/a.txt\n  nothing ran because of it"),
+        "{undone}"
+    );
+}
+
+#[test]
 fn a_base_image_that_moved_is_named() {
     let (kiln, project) = (Kiln::new(), Project::new(&[]));
     if has_tool("tar").is_none() {
