@@ -2,23 +2,31 @@
 //!
 //! First everything that needs no work is settled on the calling thread, in order; a build in
 //! which nothing changed starts no thread. What is left goes to a rayon pool. A failure stops what
-//! depends on it and nothing that already runs; steps not yet begun are dropped. Knows nothing of
-//! what a step does.
+//! depends on it and nothing that already runs; steps not yet begun are dropped. Of steps that would do
+//! the same one runs, and the others wait for it without a thread. Knows nothing of what a step does.
 
 use crate::graph::{Graph, NodeId};
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What the scheduler asks of its steps.
 pub trait Work<T>: Sync {
     /// What a step needs to be run, as found by [`Work::settle`].
     type Pending: Send;
+    /// What tells which steps do the same.
+    type Name: Eq + Hash + Copy + Send;
     /// A step's result, or that it has none.
     type Error: Send;
 
     /// The step's result if it is known without running it, else what running it needs. All inputs
     /// have results.
     fn settle(&self, id: NodeId, node: &T) -> Result<Option<Self::Pending>, Self::Error>;
+
+    /// By what a step is known whose result may settle another one: of those with one name one runs at a time, and the
+    /// others are settled again when it has ended. `None` is a step that runs whatever others do.
+    fn name(&self, node: &T, pending: &Self::Pending) -> Option<Self::Name>;
 
     /// Runs a step that is not settled.
     fn run(&self, id: NodeId, node: &T, pending: Self::Pending) -> Result<(), Self::Error>;
@@ -61,10 +69,40 @@ struct Rest<'a, T, W: Work<T>> {
     /// How many inputs of each node have no result yet.
     waiting: Vec<AtomicUsize>,
     /// Which nodes were begun.
-    begun: Vec<OnceLock<()>>,
+    begun: Vec<AtomicBool>,
     failed: AtomicBool,
     /// Each with whether it ended the others too.
-    errors: std::sync::Mutex<Vec<(bool, W::Error)>>,
+    errors: Mutex<Vec<(bool, W::Error)>>,
+    /// What runs under a name, and what ran.
+    flights: Mutex<HashMap<W::Name, Flight>>,
+}
+
+/// The steps of one name.
+enum Flight {
+    /// One of them runs; these wait for it.
+    Running(Vec<NodeId>),
+    /// One of them has run and succeeded, so that another one may have its result.
+    Landed,
+}
+
+/// Whether a step may begin under its name.
+enum Begins {
+    /// None of the name has run.
+    First,
+    /// One has, since it was found what this one needs.
+    Again,
+    /// Not now.
+    Waiting,
+}
+
+/// How a node came out of a worker's hands.
+enum Turn {
+    /// It has its result.
+    Done,
+    /// It has none, and will have none.
+    Failed,
+    /// It waits for another one that does the same.
+    Parked,
 }
 
 fn run_rest<T: Sync, W: Work<T>>(
@@ -81,13 +119,11 @@ fn run_rest<T: Sync, W: Work<T>>(
             .nodes()
             .map(|(id, _)| AtomicUsize::new(graph.inputs(id).filter(|input| !settled[input.index()]).count()))
             .collect(),
-        begun: graph.nodes().map(|_| OnceLock::new()).collect(),
+        begun: settled.iter().map(|&is_settled| AtomicBool::new(is_settled)).collect(),
         failed: AtomicBool::new(false),
-        errors: std::sync::Mutex::new(Vec::new()),
+        errors: Mutex::default(),
+        flights: Mutex::default(),
     };
-    for (id, _) in graph.nodes().filter(|(id, _)| settled[id.index()]) {
-        let _ = rest.begun[id.index()].set(());
-    }
     if let [(only, _)] = pending.as_slice()
         && is_chain(graph, *only, settled)
     {
@@ -95,7 +131,8 @@ fn run_rest<T: Sync, W: Work<T>>(
         let (mut next, mut needs) =
             pending.into_iter().next().map_or((None, None), |(id, needs)| (Some(id), Some(needs)));
         while let Some(id) = next {
-            if !rest.one(id, needs.take()) {
+            // Nothing runs beside it that it could wait for.
+            if !matches!(rest.one(id, needs.take(), &mut Vec::new()), Turn::Done) {
                 break;
             }
             next = graph
@@ -121,11 +158,11 @@ fn run_rest<T: Sync, W: Work<T>>(
         }
     }
     for (id, node) in graph.nodes() {
-        if rest.begun[id.index()].get().is_none() {
+        if !rest.begun[id.index()].load(Ordering::Acquire) {
             work.dropped(id, node);
         }
     }
-    let mut errors = rest.errors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut errors = rest.errors.into_inner().unwrap_or_else(PoisonError::into_inner);
     errors.sort_by_key(|(stops_others, _)| !stops_others);
     errors.into_iter().map(|(_, error)| error).collect()
 }
@@ -148,7 +185,12 @@ fn is_chain<T>(graph: &Graph<T>, first: NodeId, settled: &[bool]) -> bool {
 
 impl<T: Sync, W: Work<T>> Rest<'_, T, W> {
     fn node<'s>(&'s self, scope: &rayon::Scope<'s>, id: NodeId, needs: Option<W::Pending>) {
-        if !self.one(id, needs) {
+        let mut woken = Vec::new();
+        let turn = self.one(id, needs, &mut woken);
+        for other in woken {
+            scope.spawn(move |scope| self.node(scope, other, None));
+        }
+        if !matches!(turn, Turn::Done) {
             return;
         }
         for dependent in self.graph.dependents(id) {
@@ -158,32 +200,87 @@ impl<T: Sync, W: Work<T>> Rest<'_, T, W> {
         }
     }
 
-    /// Settles or runs one node; says whether it has a result.
-    fn one(&self, id: NodeId, needs: Option<W::Pending>) -> bool {
+    /// Settles or runs one node. What waited for it is `woken`.
+    fn one(&self, id: NodeId, needs: Option<W::Pending>, woken: &mut Vec<NodeId>) -> Turn {
         if self.failed.load(Ordering::Acquire) {
-            return false;
+            return Turn::Failed;
         }
-        let _ = self.begun[id.index()].set(());
+        self.begun[id.index()].store(true, Ordering::Release);
         let node = self.graph.get(id);
-        let result = match needs {
-            Some(needs) => self.work.run(id, node, needs),
-            None => match self.work.settle(id, node) {
-                Ok(None) => Ok(()),
-                Ok(Some(needs)) => self.work.run(id, node, needs),
-                Err(error) => Err(error),
-            },
-        };
-        match result {
-            Ok(()) => true,
+        match self.settled_or_run(id, node, needs, woken) {
+            Ok(turn) => turn,
             Err(error) => {
                 let stops_others = self.work.stops_others(id);
                 if stops_others {
                     self.failed.store(true, Ordering::Release);
                 }
-                let mut errors = self.errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
                 errors.push((stops_others, error));
-                false
+                Turn::Failed
             }
+        }
+    }
+
+    fn settled_or_run(
+        &self,
+        id: NodeId,
+        node: &T,
+        needs: Option<W::Pending>,
+        woken: &mut Vec<NodeId>,
+    ) -> Result<Turn, W::Error> {
+        let mut needs = match needs {
+            Some(needs) => needs,
+            None => match self.work.settle(id, node)? {
+                Some(needs) => needs,
+                None => return Ok(Turn::Done),
+            },
+        };
+        let Some(name) = self.work.name(node, &needs) else {
+            return self.work.run(id, node, needs).map(|()| Turn::Done);
+        };
+        match self.begins(name, id) {
+            Begins::Waiting => return Ok(Turn::Parked),
+            Begins::First => {}
+            // What it needs was found before another one had made the same.
+            Begins::Again => match self.work.settle(id, node) {
+                Ok(Some(again)) => needs = again,
+                settled => {
+                    *woken = self.ended(name, true);
+                    return settled.map(|_| Turn::Done);
+                }
+            },
+        }
+        let result = self.work.run(id, node, needs);
+        *woken = self.ended(name, result.is_ok());
+        result.map(|()| Turn::Done)
+    }
+
+    /// Lets a step begin under its name, or wait for the one that runs.
+    fn begins(&self, name: W::Name, id: NodeId) -> Begins {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        match flights.insert(name, Flight::Running(Vec::new())) {
+            None => Begins::First,
+            Some(Flight::Landed) => Begins::Again,
+            Some(Flight::Running(mut waiting)) => {
+                // If it never gets its turn it was never begun.
+                self.begun[id.index()].store(false, Ordering::Release);
+                waiting.push(id);
+                flights.insert(name, Flight::Running(waiting));
+                Begins::Waiting
+            }
+        }
+    }
+
+    /// Notes how the step of a name ended; gives those that waited for it.
+    fn ended(&self, name: W::Name, has_result: bool) -> Vec<NodeId> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let flight = match has_result {
+            true => flights.insert(name, Flight::Landed),
+            false => flights.remove(&name),
+        };
+        match flight {
+            Some(Flight::Running(waiting)) => waiting,
+            Some(Flight::Landed) | None => Vec::new(),
         }
     }
 }
@@ -194,11 +291,15 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    /// Nodes are (name, is known); the log says what happened in which order.
+    /// Nodes are (name, is known); the log says what happened in which order. What has the same word before its dash does
+    /// the same.
     #[derive(Default)]
     struct Script {
+        made: Mutex<Vec<&'static str>>,
         log: Mutex<Vec<String>>,
         fails: &'static str,
+        /// What runs first fails, whatever it is.
+        fails_at_first: AtomicBool,
         /// A failure leaves the others alone.
         is_patient: bool,
         running: AtomicUsize,
@@ -209,17 +310,27 @@ mod tests {
         fn note(&self, text: String) {
             self.log.lock().unwrap().push(text);
         }
+
+        fn word(name: &'static str) -> Option<&'static str> {
+            name.split_once('-').map(|(word, _)| word)
+        }
     }
 
     impl Work<(&'static str, bool)> for Script {
         type Pending = ();
+        type Name = &'static str;
         type Error = String;
 
         fn settle(&self, _: NodeId, (name, known): &(&'static str, bool)) -> Result<Option<()>, String> {
-            if *known {
+            let is_made = Script::word(name).is_some_and(|word| self.made.lock().unwrap().contains(&word));
+            if *known || is_made {
                 self.note(format!("hit {name}"));
             }
-            Ok((!known).then_some(()))
+            Ok((!known && !is_made).then_some(()))
+        }
+
+        fn name(&self, (name, _): &(&'static str, bool), (): &()) -> Option<&'static str> {
+            Script::word(name)
         }
 
         fn run(&self, _: NodeId, (name, _): &(&'static str, bool), (): ()) -> Result<(), String> {
@@ -228,7 +339,11 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
             self.running.fetch_sub(1, Ordering::SeqCst);
             self.note(format!("ran {name}"));
-            if *name == self.fails { Err(format!("{name} failed")) } else { Ok(()) }
+            if *name == self.fails || self.fails_at_first.swap(false, Ordering::SeqCst) {
+                return Err(format!("{name} failed"));
+            }
+            self.made.lock().unwrap().extend(Script::word(name));
+            Ok(())
         }
 
         fn stops_others(&self, _: NodeId) -> bool {
@@ -287,5 +402,44 @@ mod tests {
         let mut log = script.log.lock().unwrap().clone();
         log.sort_unstable();
         assert_eq!(log, ["dropped b", "ran a", "ran c", "ran d"]);
+    }
+
+    #[test]
+    fn of_steps_that_do_the_same_one_runs_and_the_others_hit() {
+        for jobs in [1, 2, 8] {
+            let mut graph = Graph::default();
+            let root = graph.add(("root", false), []);
+            // Some are ready at once, some only after another step.
+            for name in ["x-1", "x-2", "x-3", "y-1"] {
+                let one = graph.add((name, false), []);
+                graph.add(("after", false), [one]);
+            }
+            for name in ["x-4", "y-2", "x-5"] {
+                let one = graph.add((name, false), [root]);
+                graph.add(("after", false), [one]);
+            }
+            let script = Script::default();
+            assert!(execute(&graph, &script, jobs).is_empty());
+            let log = script.log.lock().unwrap();
+            let count = |what: &str| log.iter().filter(|line| line.starts_with(what)).count();
+            assert_eq!((count("ran x"), count("hit x"), count("ran y"), count("hit y")), (1, 4, 1, 1), "{log:?}");
+            assert_eq!(count("ran after"), 7, "{log:?}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_one_that_fails_is_dropped_or_runs_by_itself() {
+        for (is_patient, expected) in [(false, ["dropped", "ran"]), (true, ["ran", "ran"])] {
+            let mut graph = Graph::default();
+            graph.add(("x-1", false), []);
+            graph.add(("x-2", false), []);
+            let script = Script { is_patient, fails_at_first: AtomicBool::new(true), ..Script::default() };
+            assert_eq!(execute(&graph, &script, 2).len(), 1);
+            let log = script.log.lock().unwrap();
+            let mut words: Vec<&str> = log.iter().filter_map(|line| line.split(' ').next()).collect();
+            words.sort_unstable();
+            assert_eq!(words, expected);
+            assert_eq!(script.most.load(Ordering::SeqCst), 1, "never side by side");
+        }
     }
 }

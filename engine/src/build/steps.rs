@@ -796,6 +796,7 @@ impl Done {
 
 impl Work<Step> for Steps<'_> {
     type Pending = Missed;
+    type Name = KeyId;
     type Error = BuildError;
 
     fn settle(&self, id: NodeId, step: &Step) -> Result<Option<Missed>, BuildError> {
@@ -844,6 +845,18 @@ impl Work<Step> for Steps<'_> {
             self.book.finish(step.shown, Ending { reason: String::new(), ..Ending::new(Verdict::Failed(None)) });
         }
         result
+    }
+
+    /// The key, where a result under it would make this step a hit.
+    fn name(&self, step: &Step, missed: &Missed) -> Option<KeyId> {
+        let runs_anyway = self.no_cache(step)
+            || declared::runs_always(step)
+            || missed.verify.is_some()
+            || self.refused_miss(step, missed).is_some();
+        match &step.kind {
+            StepKind::Base(_) | StepKind::Source(_) => None,
+            _ => Some(missed.key.id()).filter(|_| !runs_anyway),
+        }
     }
 
     fn run(&self, id: NodeId, step: &Step, mut missed: Missed) -> Result<(), BuildError> {

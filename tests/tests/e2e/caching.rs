@@ -112,3 +112,52 @@ fn a_layer_that_comes_twice_is_stacked_twice() {
     let project = Project::new(&[("Dockerfile", dockerfile)]);
     assert_eq!(kiln.build([project.path()]).ok().log(), "a\n");
 }
+
+/// Stages that do the same from the same, beside one that does something else.
+const TWINS: &str = "FROM kiln/host AS base\nFROM base AS a\nCOPY f /f\nRUN sleep 0.2; cat /f > /made; echo ran\n\
+FROM base AS b\nCOPY f /f\nRUN sleep 0.2; cat /f > /made; echo ran\nFROM base AS c\nCOPY f /f\nRUN sleep 0.2; cat /f > /made; echo ran\n\
+FROM base AS other\nRUN echo other > /h\n\
+FROM scratch\nCOPY --from=a /made /a\nCOPY --from=b /made /b\nCOPY --from=c /made /c\nCOPY --from=other /h /h\n";
+
+#[test]
+fn of_steps_with_one_key_that_are_ready_together_one_runs_and_the_others_hit() {
+    for jobs in ["1", "2", "16"] {
+        let (kiln, project) = (Kiln::new(), Project::new(&[("Dockerfile", TWINS), ("f", "1")]));
+        let args = |more: &[&str]| {
+            let all = ["--jobs", jobs].into_iter().chain(more.iter().copied()).map(str::to_owned);
+            all.chain([project.path().display().to_string()]).collect::<Vec<_>>()
+        };
+        let count = |build: &kiln_tests::Build, what: &str, verdict: &str| {
+            let is = |line: &&String| line.starts_with(what) && line.contains(&format!(" = {verdict}"));
+            build.verdicts().iter().filter(is).count()
+        };
+        let first = kiln.build(args(&[])).ok();
+        assert_eq!(
+            (count(&first, "COPY f", "miss"), count(&first, "COPY f", "hit")),
+            (1, 2),
+            "{:#?}",
+            first.verdicts()
+        );
+        let runs = (count(&first, "RUN sleep", "miss"), count(&first, "RUN sleep", "hit"));
+        assert_eq!(runs, (1, 2), "{:#?}", first.verdicts());
+        assert_eq!(first.log().matches("ran\n").count(), 1);
+        assert_eq!(kiln.build(args(&[])).ok().image(), first.image());
+        // What is to run whatever is known runs for each.
+        let anyway = kiln.build(args(&["--no-cache"])).ok();
+        assert_eq!(count(&anyway, "RUN sleep", "miss"), 3, "{:#?}", anyway.verdicts());
+        let verified = kiln.build(args(&["--verify"])).ok();
+        assert_eq!(verified.log().matches("ran\n").count(), 3, "{:#?}", verified.verdicts());
+    }
+}
+
+#[test]
+fn where_the_one_that_runs_fails_the_others_do_not_wait_for_ever() {
+    let text = TWINS.replace("cat /f > /made; echo ran", "exit 3");
+    for jobs in ["1", "16"] {
+        let (kiln, project) = (Kiln::new(), Project::new(&[("Dockerfile", &text), ("f", "1")]));
+        let build = kiln.build(["--jobs", jobs, project.path().to_str().unwrap()]);
+        assert_eq!(build.ran.code, Some(1));
+        let failed = |line: &&String| line.contains(" = failed");
+        assert_eq!(build.verdicts().iter().filter(failed).count(), 1, "{:#?}", build.verdicts());
+    }
+}
