@@ -14,7 +14,7 @@ use kiln_engine::build::Outline;
 use kiln_engine::container::{RunRequest, Runner};
 use kiln_engine::digest::{ImageKey, LayerId, Sha256};
 use kiln_engine::event::{Counts, Event, Sink, Stream};
-use kiln_engine::explain::report::{BuildReport, BuildRow, StepDetail};
+use kiln_engine::explain::report::{BuildReport, BuildRow, BuildTotals, StepDetail};
 use kiln_engine::manage::Which;
 use kiln_engine::sandbox::Attached;
 use kiln_engine::watch::{self, Driver};
@@ -117,7 +117,7 @@ impl Engine for Fake {
 
     fn builds(&self, _store: &Path) -> Result<Vec<BuildRow>, ManageError> {
         let rows = explained::builds();
-        Ok(rows.iter().map(BuildRow::new).collect())
+        Ok(rows.iter().map(|build| BuildRow::new(build, &BuildTotals::new(build))).collect())
     }
 
     fn is_build(&self, _store: &Path, name: &str) -> Result<bool, ManageError> {

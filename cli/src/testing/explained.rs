@@ -61,6 +61,7 @@ fn made(name: &str, inputs: Vec<usize>, verdict: Verdict, duration: f64, why: Wh
         duration,
         earlier: Some(31.0),
         why,
+        made: None,
     }
 }
 

@@ -67,6 +67,9 @@ pub struct Request {
     pub want_image_id: bool,
     /// Where a RUN fails, open a shell on the terminal in its root before anything is removed.
     pub on_error_shell: bool,
+    /// Whether a build in which nothing changed may be told from the record of the build that it equals. Without, each
+    /// step is looked up by itself, which gives the same and takes longer.
+    pub by_record: bool,
     /// How registries are reached.
     pub registry: crate::registry::Options,
     /// The store's directory; made if it is not there.
@@ -103,6 +106,7 @@ impl Request {
             source_date_epoch: None,
             want_image_id: false,
             on_error_shell: false,
+            by_record: true,
             registry: crate::registry::Options::default(),
             store,
         }

@@ -14,7 +14,7 @@ use crate::explain::{Build, BuildStep, Compared, Presence, Verdict};
 use crate::key::Component;
 use crate::plan::Plan;
 use crate::store::Store;
-use crate::store::builds::{Keys, ProjectId, Stored};
+use crate::store::builds::{Head, Keys, ProjectId, Stored};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -44,17 +44,14 @@ impl Baseline {
     pub fn load(store: &Store, project: ProjectId, request: &Request, plan: &Plan, file: &File) -> Self {
         let stored = store.builds_of(project).unwrap_or_default();
         let (target, platform) = (super::record::target(request), super::record::platform(plan));
-        let mut found: Option<(usize, Build)> = None;
-        for (index, one) in stored.iter().enumerate() {
-            let Ok(Some(build)) = store.build(one) else { continue };
-            let fits = build.asked.target == target && build.asked.platform == platform;
-            if fits || found.is_none() {
-                found = Some((index, build));
-            }
-            if fits {
-                break;
-            }
-        }
+        // Of most builds the head is enough.
+        let of_target = |one: &Stored| {
+            let fits = |head: Head| head.build.asked.target == target && head.build.asked.platform == platform;
+            store.head(one).is_ok_and(|head| head.is_some_and(fits))
+        };
+        let read = |(index, one)| Some((index, store.build(one).ok()??));
+        let all = || stored.iter().enumerate();
+        let found = all().filter(|(_, one)| of_target(one)).find_map(read).or_else(|| all().find_map(read));
         let (chosen, build) = found.map_or((0, None), |(index, build)| (index, Some(build)));
         let old: Vec<Item<'_>> = build
             .iter()
@@ -84,8 +81,7 @@ impl Baseline {
         let Some(old) = self.alignment.origins[shown].old() else { return &[] };
         let keys = self.keys.get_or_init(|| {
             let stored = self.stored.get(self.chosen).filter(|_| self.build.is_some());
-            let read = stored.and_then(|stored| store.build_with_keys(stored).ok().flatten());
-            read.map(|(_, keys)| keys).unwrap_or_default()
+            stored.and_then(|stored| store.keys_of(stored).ok().flatten()).unwrap_or_default()
         });
         keys.get(old).map_or(&[], Vec::as_slice)
     }

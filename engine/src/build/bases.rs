@@ -145,6 +145,18 @@ impl<'a> Bases<'a> {
         }
     }
 
+    /// The image that a name means where nobody else has to be asked.
+    pub fn local(&self, name: &str, platform: &Platform) -> Option<ImageKey> {
+        if name.starts_with(layout_base::SCHEME) {
+            let key = layout_base::load(self.store, name, platform).ok()?;
+            return self.known_image(key).ok()?.map(|known| known.key);
+        }
+        match self.stored(&Reference::parse(name).ok()?.to_string(), platform).ok()? {
+            Stored::Known(known) => Some(known.key),
+            Stored::Other(_) | Stored::Nothing => None,
+        }
+    }
+
     /// What names the image that `need` means, its layers included; `None` where its registry has no such image. It is
     /// looked for where a FROM looks.
     pub fn digest(&self, need: &ImageNeed) -> Result<Option<String>, BuildError> {

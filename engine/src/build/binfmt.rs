@@ -50,7 +50,7 @@ pub(super) fn check(plan: &Plan, file: &File) -> Result<(), BuildError> {
 }
 
 /// Whether the processor itself runs the platform's programs.
-fn is_native(host: &Platform, platform: &Platform) -> bool {
+pub(super) fn is_native(host: &Platform, platform: &Platform) -> bool {
     platform.os == host.os && (platform.arch == host.arch || (host.arch == "amd64" && platform.arch == "386"))
 }
 

@@ -6,7 +6,7 @@ use super::{File, no_counts};
 use crate::digest::{LayerId, SnapshotId};
 use crate::event::{Counts, Event, Sink};
 use crate::explain::report::WhyReport;
-use crate::explain::{BuildStep, Hit, Verdict, Why};
+use crate::explain::{BuildStep, Hit, Made, Verdict, Why};
 use crate::key::Key;
 use crate::plan::{Plan, Shown, StepKind};
 use crate::store::builds::Keys;
@@ -29,6 +29,8 @@ pub(crate) struct Ending {
     pub stack: Option<SnapshotId>,
     pub key: Option<Key>,
     pub why: Why,
+    /// The execution whose result it is.
+    pub made: Option<Made>,
 }
 
 impl Ending {
@@ -56,6 +58,7 @@ impl Ending {
             stack: None,
             key: None,
             why: Why::default(),
+            made: None,
         }
     }
 }
@@ -116,6 +119,16 @@ impl<'a> Book<'a> {
         .collect()
     }
 
+    /// Whether all that was made or found is what the next build finds.
+    pub fn is_settled(&self) -> bool {
+        let endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
+        endings
+            .iter()
+            .flatten()
+            .all(|ending| matches!(ending.verdict, Verdict::Hit(_) | Verdict::Miss(_)) && !ending.why.unstable)
+            && endings.iter().all(Option::is_some)
+    }
+
     /// How the instructions ended.
     pub fn counts(&self) -> Counts {
         let endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,6 +168,7 @@ impl<'a> Book<'a> {
                 duration: ending.duration,
                 earlier: ending.earlier,
                 why: ending.why,
+                made: ending.made,
             }
         });
         (steps.collect(), keys)

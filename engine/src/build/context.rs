@@ -5,6 +5,7 @@
 use super::walk::{Memory, Walk};
 use crate::copy::select::{SourceTree, first_part};
 use crate::store::Store;
+use crate::store::builds::ContextSeen;
 use crate::tree::scan::ScanError;
 use crate::tree::{Entry, Kind, Mtime, Tree, TreePath};
 use kiln_dsl::ignore::Ignore;
@@ -156,6 +157,32 @@ impl BuildContext {
         Ok(tree)
     }
 
+    /// What was seen of it, as far as steps read it.
+    pub fn seen(&self) -> ContextSeen {
+        let scanned = self.scanned.lock().unwrap_or_else(PoisonError::into_inner);
+        let reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = reach.as_ref().map(|parts| parts.iter().map(|part| part.as_bytes().to_vec()).collect());
+        ContextSeen { ignore: *self.ignore_digest.as_bytes(), reach: parts, files: scanned.as_deref().map(digest) }
+    }
+
+    /// Whether steps that read it as far as an earlier build's would see the same.
+    pub fn sees(&self, earlier: &ContextSeen, store: &Store) -> bool {
+        if earlier.ignore != *self.ignore_digest.as_bytes() {
+            return false;
+        }
+        let Some(files) = earlier.files else { return true };
+        let reach = earlier.reach.as_ref().map(|parts| parts.iter().map(TreePath::new).collect());
+        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = reach;
+        // What cannot be read is told by the step that reads it.
+        self.tree(store).is_ok_and(|tree| digest(&tree) == files)
+    }
+
+    /// Forgets how far steps read it, and what was found so.
+    pub fn begin_again(&self) {
+        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = Some(BTreeSet::new());
+        *self.scanned.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Takes these paths for changed: files for edited, directories for edited in every file, and what is not
     /// there for added.
     pub fn pretend_changed(&mut self, paths: Vec<TreePath>) {
@@ -212,4 +239,19 @@ impl BuildContext {
         let (line, pattern) = self.ignore.matching_line(clean.as_bytes()).filter(|_| there)?;
         Some((format!("{} line {line}", self.ignore_file.as_deref().unwrap_or(".dockerignore")), pattern.to_owned()))
     }
+}
+
+/// The digest of all that a selection may depend on: the files, and which of them are one.
+fn digest(source: &SourceTree) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("kiln context files v1");
+    hasher.update(source.tree.id().as_bytes());
+    let mut links: Vec<_> = source.links.iter().collect();
+    links.sort();
+    for (path, (device, inode)) in links {
+        hasher.update(&(path.as_bytes().len() as u64).to_le_bytes());
+        hasher.update(path.as_bytes());
+        hasher.update(&device.to_le_bytes());
+        hasher.update(&inode.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }

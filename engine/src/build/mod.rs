@@ -35,6 +35,7 @@ mod sources;
 mod steps;
 mod stops;
 mod traced;
+mod unchanged;
 mod walk;
 mod wanted;
 mod why;
@@ -128,27 +129,43 @@ pub(crate) fn build_in(
     let started = Instant::now();
     let request = &*arguments::applied(request)?;
     let store = shop.store().map_err(|error: StoreError| store_error(&request.store, error))?;
+    // Before the first look-up: what is found from here on is found again as long as this is the epoch.
+    let epoch = store.db().epoch().map_err(|error| store_error(&request.store, error))?;
     let secrets = |id: &str| sources::secret(request, id);
     let agents = agents::Agents::new(request);
     let fetcher = sources::fetcher(request, store, &secrets, &agents, cancel);
     let gathered = gather::gather(request, store, &fetcher, &shop.memories)?;
     let gather::Gathered { mut file, contexts, main, named, project, includes } = gathered;
+    let begun = record::Begun::new(started, project);
     let options = options(request, main, named);
     let parsed = includes::parse(&mut file, &includes);
     shop.set_included(includes.asked());
-    let sheets = wanted::sheets(request, &options, parsed?, &file)?;
+    let parsed = parsed?;
     let bases = bases::Bases::new(request, store, sink, &file);
-    let (plan, images) = make_plan(&sheets, &bases, &file, sink)?;
+    // What is watched is known without.
+    let asked = if shop.is_lasting() { None } else { unchanged::asked(request, &file) };
+    if let Some(asked) = asked.filter(|asked| asked.may_be_told && !cancel.is_cancelled()) {
+        let parts =
+            unchanged::Parts { request, store, sink, file: &file, contexts: &contexts, bases: &bases, begun: &begun };
+        if let Some(unchanged) = unchanged::find(parts, asked).map_err(|error| store_error(&request.store, error))? {
+            let outcome = unchanged.tell()?;
+            tell_unkept(unchanged.record(&outcome), sink);
+            return Ok(outcome);
+        }
+    }
+    let told = unchanged::Told::new(sink);
+    let sheets = wanted::sheets(request, &options, parsed, &file)?;
+    let (plan, images) = make_plan(&sheets, &bases, &file, &told)?;
     let groups = wanted::groups(request, &sheets, &plan)?;
     finish::check_names(request)?;
     binfmt::check(&plan, &file)?;
     for message in arguments::notes(request, sheets.iter().map(|sheet| &sheet.document), &plan) {
-        sink.emit(Event::Warning { message });
+        told.emit(Event::Warning { message });
     }
     let local = contexts.first().filter(|_| options.main == plan::ContextBase::Local(plan::ContextId(0)));
-    tell_findings(&sheets, &images, local, &file, sink)?;
+    tell_findings(&sheets, &images, local, &file, &told)?;
+    let seen = asked.map(|asked| unchanged::Seen { asked, epoch, images: images.clone(), warnings: told.warnings() });
     shop.set_planned(workshop::Planned { reads: reads::Reads::of(&plan), options, images });
-    let begun = record::Begun::new(started, project);
     let baseline = baseline::Baseline::load(store, begun.project, request, &plan, &file);
     let book = book::Book::new(&plan, &file, sink);
     sink.emit(announce(&plan, &begun));
@@ -171,14 +188,22 @@ pub(crate) fn build_in(
     };
     let steps = steps::Steps::new(parts);
     let result = run(request, store, (&plan, &groups), &steps, started);
-    let written = record::write(&begun, request, store, (&plan, &file, &contexts), (&book, &baseline), &result);
-    if let Err(error) = written {
-        // The image is there: what explains it is worth a warning, and no failure.
-        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-        let words: Vec<String> = causes.map(ToString::to_string).collect();
-        sink.emit(Event::Warning { message: format!("this build cannot be explained later: {}", words.join(": ")) });
-    }
+    let replay = match (seen, &result) {
+        (Some(seen), Ok(outcome)) => unchanged::replay(seen, request, store, (&plan, &contexts), &steps, outcome),
+        _ => None,
+    };
+    let planned = (&plan, &file, contexts.as_slice());
+    tell_unkept(record::write(&begun, request, store, planned, (&book, &baseline), (&result, replay)), sink);
     result
+}
+
+/// Says that the record of a build could not be written. The image is there: what explains it is worth a warning, and no
+/// failure.
+fn tell_unkept(written: Result<(), StoreError>, sink: &dyn Sink) {
+    let Err(error) = written else { return };
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    let words: Vec<String> = causes.map(ToString::to_string).collect();
+    sink.emit(Event::Warning { message: format!("this build cannot be explained later: {}", words.join(": ")) });
 }
 
 /// The steps of the newest plan that the Dockerfile, as it is now, has no more; `None` where that cannot be said

@@ -1,15 +1,16 @@
 //! The record of a build, written when it has ended in whatever way.
 
 use super::baseline::Baseline;
-use super::book::Book;
+use super::book::{self, Book};
 use super::context::BuildContext;
 use super::{File, steps};
 use crate::api::{BuildError, NetworkMode, Outcome, Request};
 use crate::digest::ContentId;
 use crate::explain::record::Asked;
+use crate::explain::report::BuildTotals;
 use crate::explain::{Build, BuildId, End};
 use crate::plan::Plan;
-use crate::store::builds::{Keys, ProjectId};
+use crate::store::builds::{Body, Head, Keys, ProjectId, Replay};
 use crate::store::{Store, StoreError};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -51,7 +52,7 @@ pub(crate) fn write(
     store: &Store,
     planned: (&Plan, &File, &[BuildContext]),
     (book, baseline): (&Book<'_>, &Baseline),
-    result: &Result<Outcome, BuildError>,
+    (result, replay): (&Result<Outcome, BuildError>, Option<Replay>),
 ) -> Result<(), StoreError> {
     let end = match result {
         Ok(_) => End::Built,
@@ -60,10 +61,40 @@ pub(crate) fn write(
     };
     let (mut build, keys) = build(begun, request, planned, (book, baseline), end);
     if let Ok(outcome) = result {
-        build.image = outcome.only().map(|built| built.image);
-        build.names = outcome.results.iter().flat_map(|built| built.names.clone()).collect();
+        give(&mut build, outcome);
     }
-    store.put_build(begun.project, &build, &keys)
+    let totals = BuildTotals::new(&build);
+    let steps = std::mem::take(&mut build.steps);
+    let head = Head { build, totals, is_unchanged: false, replay };
+    store.put_build(begun.project, &head, Body::Steps(&steps, &keys, &unchanged_order(planned.0)))
+}
+
+/// Says what a build gave.
+pub(super) fn give(build: &mut Build, outcome: &Outcome) {
+    build.image = outcome.only().map(|built| built.image);
+    build.names = outcome.results.iter().flat_map(|built| built.names.clone()).collect();
+}
+
+/// The instructions in the order in which they end where nothing has changed.
+fn unchanged_order(plan: &Plan) -> Vec<usize> {
+    let followers = plan.followers();
+    let mut order = Vec::with_capacity(plan.shown.len());
+    let mut is_told = vec![false; plan.shown.len()];
+    let mut add = |first: usize| {
+        let mut next = vec![first];
+        while let Some(index) = next.pop() {
+            // An instruction of several steps ends with the first of them.
+            if !std::mem::replace(&mut is_told[index], true) {
+                order.push(index);
+            }
+            next.extend(followers[index].iter().rev());
+        }
+    };
+    let leading = plan.shown.iter().enumerate().filter(|(_, shown)| shown.begins && shown.node.is_none());
+    leading.for_each(|(index, _)| add(index));
+    let own = plan.graph.nodes().filter(|(id, _)| !book::is_read_by_another(plan, *id));
+    own.for_each(|(_, step)| add(step.shown));
+    order
 }
 
 /// The stages that were asked for by name.
@@ -81,6 +112,29 @@ pub(crate) fn platform(plan: &Plan) -> String {
     }
 }
 
+/// What a build was asked for, for results of these platforms.
+pub(super) fn asked(
+    begun: &Begun,
+    request: &Request,
+    platform: String,
+    file: &File,
+    contexts: &[BuildContext],
+) -> Asked {
+    Asked {
+        context: begun.context.clone(),
+        dockerfile: begun.dockerfile.clone(),
+        text: Some(blake3::hash(file.sources.text().as_bytes()).into()),
+        ignore: contexts.first().and_then(BuildContext::ignore_file).map(|(name, digest)| (name.to_owned(), digest)),
+        target: target(request),
+        platform,
+        build_args: request.build_args.iter().map(|(name, value)| (name.clone(), digest(value))).collect(),
+        labels: request.labels.clone(),
+        secrets: request.secrets.iter().map(|secret| secret.id.clone()).collect(),
+        offline: request.network == NetworkMode::None,
+        no_cache: request.no_cache || !request.no_cache_filter.is_empty(),
+    }
+}
+
 /// What there is to know of a build, and the keys of its steps.
 pub(crate) fn build(
     begun: &Begun,
@@ -89,19 +143,7 @@ pub(crate) fn build(
     (book, baseline): (&Book<'_>, &Baseline),
     end: End,
 ) -> (Build, Keys) {
-    let asked = Asked {
-        context: begun.context.clone(),
-        dockerfile: begun.dockerfile.clone(),
-        text: Some(blake3::hash(file.sources.text().as_bytes()).into()),
-        ignore: contexts.first().and_then(BuildContext::ignore_file).map(|(name, digest)| (name.to_owned(), digest)),
-        target: target(request),
-        platform: platform(plan),
-        build_args: request.build_args.iter().map(|(name, value)| (name.clone(), digest(value))).collect(),
-        labels: request.labels.clone(),
-        secrets: request.secrets.iter().map(|secret| secret.id.clone()).collect(),
-        offline: request.network == NetworkMode::None,
-        no_cache: request.no_cache || !request.no_cache_filter.is_empty(),
-    };
+    let asked = asked(begun, request, platform(plan), file, contexts);
     let (steps, keys) = book.steps();
     let build = Build {
         id: begun.id,

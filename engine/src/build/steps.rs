@@ -20,7 +20,7 @@ use crate::digest::{KeyId, StepId};
 use crate::event::{Event, Sink, Stream};
 use crate::explain::diff::instruction_change;
 use crate::explain::secrecy::sets_secret;
-use crate::explain::{Change, Compared, Hit, Miss, Presence, Verdict, Why, files};
+use crate::explain::{Change, Hit, Miss, Presence, Verdict, Why, files};
 use crate::graph::NodeId;
 use crate::key::{self, Key};
 use crate::plan::{Base, ContextId, Origin, Plan, SourceStep, Step, StepKind};
@@ -465,20 +465,16 @@ impl<'a> Steps<'a> {
 
     /// The ending of a step whose result is known.
     fn hit(&self, step: &Step, hit: Hit, key: Key, record: &Record, input: &Input) -> Ending {
-        let compared = Compared {
-            build: Some(record.build),
-            nanos: record.created_nanos,
-            name: record.name.clone(),
-            failed: false,
-        };
-        let mut why = Why { compared: Some(compared), ..Why::default() };
+        let made = record.made();
+        let mut why = Why { compared: Some(made.compared()), ..Why::default() };
         self.name_changes(step, &key, input, &mut why);
         why.changes.extend(self.moved(step.shown));
         Ending {
-            earlier: Some(record.duration_ms as f64 / 1000.0),
+            earlier: Some(made.seconds()),
             layer: Some(record.layer),
             key: Some(key),
             why,
+            made: Some(made),
             ..Ending::new(Verdict::Hit(hit))
         }
     }
@@ -612,6 +608,7 @@ impl<'a> Steps<'a> {
         let ending = Ending {
             duration: started.elapsed().as_secs_f64(),
             layer: Some(record.layer),
+            made: Some(record.made()),
             ..reason_ending(Verdict::Miss(reason.cause), reason, Some(key))
         };
         self.succeed(id, step, done, ending);
@@ -940,6 +937,7 @@ fn reason_ending(verdict: Verdict, reason: Reason, key: Option<Key>) -> Ending {
         stack: None,
         key,
         why: reason.why,
+        made: None,
     }
 }
 

@@ -48,6 +48,11 @@ impl Workshop {
         Workshop { is_lasting: true, failures: Some(Failures::default()), ..self }
     }
 
+    /// Whether builds follow each other in it, and know what changed in between.
+    pub fn is_lasting(&self) -> bool {
+        self.is_lasting
+    }
+
     /// Where the store is.
     pub fn path(&self) -> &Path {
         &self.path

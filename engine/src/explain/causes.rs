@@ -117,6 +117,7 @@ pub(super) mod tests {
             duration,
             earlier: None,
             why,
+            made: None,
         }
     }
 

@@ -23,5 +23,5 @@ pub mod secrecy;
 pub mod verdict;
 
 pub use change::{Change, FileChange, FileDiff, FileSet, Presence};
-pub use record::{Build, BuildId, BuildStep, Compared, Dragged, End, Unskipped, Why};
+pub use record::{Build, BuildId, BuildStep, Compared, Dragged, End, Made, Unskipped, Why};
 pub use verdict::{Hit, Miss, Verdict};

@@ -4,7 +4,7 @@
 //! kept as digests, values of secrets not at all. Knows nothing of where records are.
 
 use super::change::{Change, FileSet};
-use super::verdict::Verdict;
+use super::verdict::{Hit, Verdict};
 use crate::digest::{ContentId, ImageKey, KeyId, LayerId, SnapshotId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -164,6 +164,54 @@ pub struct BuildStep {
     pub earlier: Option<f64>,
     /// Why.
     pub why: Why,
+    /// The execution whose result it has, as the store told of it; none for what is no execution.
+    pub made: Option<Made>,
+}
+
+/// An execution, as the store tells of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Made {
+    /// The build in which it ran.
+    pub build: BuildId,
+    /// When it ran, in nanoseconds since 1970.
+    pub nanos: i64,
+    /// What the step was called there.
+    pub name: String,
+    /// How long it ran, in milliseconds.
+    pub millis: u64,
+}
+
+impl Made {
+    /// As what a hit is compared with.
+    pub fn compared(&self) -> Compared {
+        Compared { build: Some(self.build), nanos: self.nanos, name: self.name.clone(), failed: false }
+    }
+
+    /// How long it ran, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.millis as f64 / 1000.0
+    }
+}
+
+impl BuildStep {
+    /// How the step ends in a build that follows at once and in which nothing has changed.
+    pub fn unchanged_verdict(key: Option<KeyId>) -> Verdict {
+        Verdict::Hit(if key.is_some() { Hit::Local } else { Hit::Configuration })
+    }
+
+    /// The step as such a build has it.
+    #[must_use]
+    pub fn unchanged(self) -> Self {
+        let verdict = BuildStep::unchanged_verdict(self.key);
+        BuildStep {
+            verdict,
+            reason: verdict.kind().unwrap_or_default().to_owned(),
+            duration: 0.0,
+            earlier: self.made.as_ref().map(Made::seconds),
+            why: Why { compared: self.made.as_ref().map(Made::compared), ..Why::default() },
+            ..self
+        }
+    }
 }
 
 /// Why a step ended as it did.

@@ -7,7 +7,7 @@ use super::change::{Change, FileChange, FileDiff, FileSet, Presence};
 use super::critical;
 use super::record::{Asked, Build, BuildStep, Compared, End, Why};
 use super::verdict::{self, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A build explained: what began it, what that cost, and how each step ended.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -275,8 +275,19 @@ pub struct BuildRow {
     pub cause: String,
 }
 
-impl BuildRow {
-    /// The row of a build.
+/// What a row says of a build's steps.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BuildTotals {
+    /// How many steps hit.
+    pub hits: usize,
+    /// How many steps ran.
+    pub ran: usize,
+    /// What began it, in a few words: the change that cost most.
+    pub cause: String,
+}
+
+impl BuildTotals {
+    /// Those of a build with its steps.
     pub fn new(build: &Build) -> Self {
         let all = cause_reports(build);
         let words = |cause: &CauseReport| match (&cause.name, cause.step.and_then(|step| build.steps.get(step))) {
@@ -288,28 +299,47 @@ impl BuildRow {
             (None, None) => cause.kind.to_owned(),
         };
         let cause = all.first().map_or_else(
-            || "nothing changed".to_owned(),
+            || NOTHING_CHANGED.to_owned(),
             |first| match all.len() - 1 {
                 0 => words(first),
                 1 => format!("{}; 1 other cause", words(first)),
                 more => format!("{}; {more} other causes", words(first)),
             },
         );
+        BuildTotals {
+            hits: build.steps.iter().filter(|step| matches!(step.verdict, Verdict::Hit(_))).count(),
+            ran: build.steps.iter().filter(|step| step.verdict.ran()).count(),
+            cause,
+        }
+    }
+
+    /// Those of a build of so many steps in which nothing had changed.
+    pub fn unchanged(steps: usize) -> Self {
+        BuildTotals { hits: steps, ran: 0, cause: NOTHING_CHANGED.to_owned() }
+    }
+}
+
+impl BuildRow {
+    /// The row of a build, whose steps are not asked for.
+    pub fn new(build: &Build, totals: &BuildTotals) -> Self {
         BuildRow {
             build: build.id.to_string(),
             started: seconds(build.started_nanos),
             duration: build.duration,
             end: build.end.word(),
-            hits: build.steps.iter().filter(|step| matches!(step.verdict, Verdict::Hit(_))).count(),
-            ran: build.steps.iter().filter(|step| step.verdict.ran()).count(),
+            hits: totals.hits,
+            ran: totals.ran,
             context: build.asked.context.clone(),
             dockerfile: build.asked.dockerfile.clone(),
             target: build.asked.target.clone(),
             names: build.names.clone(),
-            cause,
+            cause: totals.cause.clone(),
         }
     }
 }
+
+/// What is said of a build without a cause.
+const NOTHING_CHANGED: &str = "nothing changed";
 
 /// One component of a step's key.
 #[derive(Clone, PartialEq, Debug, Serialize)]

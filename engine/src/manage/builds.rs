@@ -12,7 +12,7 @@ use crate::key::{Component, Value};
 use crate::registry::Reference;
 use crate::stack::Stacks;
 use crate::store::Store;
-use crate::store::builds::{Keys, Stored};
+use crate::store::builds::{Keys, Steps, Stored};
 use std::path::Path;
 
 /// Which build is meant.
@@ -33,7 +33,8 @@ pub fn builds(path: &Path) -> Result<Vec<BuildRow>, ManageError> {
     let failed = store_failed(path);
     let mut rows = Vec::new();
     for stored in store.builds().map_err(&failed)? {
-        rows.extend(store.build(&stored).map_err(&failed)?.as_ref().map(BuildRow::new));
+        let head = store.head(&stored).map_err(&failed)?;
+        rows.extend(head.map(|head| BuildRow::new(&head.build, &head.totals)));
     }
     Ok(rows)
 }
@@ -108,12 +109,15 @@ fn find(store: &Store, path: &Path, which: Which<'_>) -> Result<Option<Stored>, 
         // A record that a power cut left half written counts for nothing.
         let mut newest = None;
         for stored in &all {
-            let Some(build) = store.build(stored).map_err(&failed)? else { continue };
-            let is_here = which.directory.is_none_or(|here| Path::new(&build.asked.context) == here);
-            if is_here {
-                return Ok(Some(stored.clone()));
+            let Some(head) = store.head(stored).map_err(&failed)? else { continue };
+            let is_here = which.directory.is_none_or(|here| Path::new(&head.build.asked.context) == here);
+            let is_whole = || Ok(store.steps(stored).map_err(&failed)?.as_deref().and_then(Steps::read).is_some());
+            if (is_here || newest.is_none()) && is_whole()? {
+                if is_here {
+                    return Ok(Some(stored.clone()));
+                }
+                newest = Some(stored.clone());
             }
-            newest.get_or_insert_with(|| stored.clone());
         }
         return Ok(newest);
     };
@@ -125,7 +129,7 @@ fn find(store: &Store, path: &Path, which: Which<'_>) -> Result<Option<Stored>, 
     let Ok(reference) = Reference::parse(name) else { return Ok(None) };
     let canonical = reference.to_string();
     for stored in all {
-        if store.build(&stored).map_err(&failed)?.is_some_and(|build| build.names.contains(&canonical)) {
+        if store.head(&stored).map_err(&failed)?.is_some_and(|head| head.build.names.contains(&canonical)) {
             return Ok(Some(stored));
         }
     }

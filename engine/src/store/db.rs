@@ -14,6 +14,7 @@
 //! | names | `docker.io/library/name:tag` | [`ImageKey`] |
 //! | stacks | [`SnapshotId`] | the [`SnapshotId`] below its topmost layer, and that layer's [`LayerId`] |
 //! | traces | [`KeyId`] of a record | a trace as [`crate::trace::codec`] has it, or what it follows from |
+//! | epoch | nothing | how often something that a hit relies on was taken away or became another |
 //! | used | a [`Used`] | when it was last of use, exact to a day; seconds since 1970 |
 //!
 //! Values are postcard. What is written goes to one thread, which commits what has gathered in one
@@ -68,9 +69,10 @@ enum Table {
     Traces,
     Indexes,
     Stacks,
+    Epoch,
 }
 
-const TABLES: [(Table, &str); 12] = [
+const TABLES: [(Table, &str); 13] = [
     (Table::Records, "records"),
     (Table::Steps, "steps"),
     (Table::Layers, "layers"),
@@ -83,6 +85,7 @@ const TABLES: [(Table, &str); 12] = [
     (Table::Traces, "traces"),
     (Table::Indexes, "indexes"),
     (Table::Stacks, "stacks"),
+    (Table::Epoch, "epoch"),
 ];
 
 /// Something whose last use is remembered.
@@ -274,6 +277,12 @@ impl Db {
         }
     }
 
+    /// The store's epoch: a number that grows, in one transaction with it, whenever a record or a layer goes or becomes
+    /// another. Two look-ups of one key in one epoch find the same, if the first of them found something.
+    pub fn epoch(&self) -> Result<u64, StoreError> {
+        Ok(self.get(Table::Epoch, EPOCH)?.unwrap_or_default())
+    }
+
     /// The record under a key.
     pub fn record(&self, key: KeyId) -> Result<Option<Record>, StoreError> {
         self.get(Table::Records, key.as_bytes())
@@ -445,6 +454,11 @@ impl Db {
         self.get(Table::Images, key.as_bytes())
     }
 
+    /// The OCI image id of the image with this key, where that is known; `None` where there is no such image.
+    pub fn image_id(&self, key: ImageKey) -> Result<Option<Option<Sha256>>, StoreError> {
+        self.read(Table::Images, key.as_bytes(), ImageRecord::image_id_in)
+    }
+
     /// Remembers an image.
     pub fn put_image(&self, image: &ImageRecord) -> Result<ImageKey, StoreError> {
         let key = image.key();
@@ -555,6 +569,14 @@ impl Db {
     }
 }
 
+/// The one key of its table.
+const EPOCH: &[u8] = b"epoch";
+
+/// Whether hits rely on a table: what was found in it once must be found again.
+fn is_relied_on(table: Table) -> bool {
+    matches!(table, Table::Records | Table::Layers)
+}
+
 /// What stands before the key in the trace of a record that follows from another.
 const DERIVED: &[u8; 8] = b"kilndrv1";
 
@@ -583,11 +605,19 @@ fn serve(env: &Env, tables: &[Database<Bytes, Bytes>], jobs: &mpsc::Receiver<Que
         let mut batch = vec![first];
         batch.extend(jobs.try_iter());
         let result = env.write_txn().and_then(|mut txn| {
+            let mut is_other = false;
             for (write, _) in &batch {
                 match write {
                     Write::Flush(answer) => waiting.push(answer.clone()),
-                    write => apply(&mut txn, tables, write)?,
+                    write => is_other |= apply(&mut txn, tables, write)?,
                 }
+            }
+            if is_other {
+                let table = tables[Table::Epoch as usize];
+                let old: u64 =
+                    table.get(&txn, EPOCH)?.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default();
+                let bytes = postcard::to_stdvec(&(old + 1)).map_err(|error| heed::Error::Encoding(error.into()))?;
+                table.put(&mut txn, EPOCH, &bytes)?;
             }
             txn.commit()
         });
@@ -613,18 +643,25 @@ fn remembered(old: &[KeyId], key: KeyId) -> Result<Vec<u8>, StoreError> {
         .map_err(|error| StoreError::Damaged { what: "a value for Steps".to_owned(), detail: error.to_string() })
 }
 
-fn apply(txn: &mut RwTxn<'_>, tables: &[Database<Bytes, Bytes>], write: &Write) -> Result<(), heed::Error> {
+/// Writes; says whether something that hits rely on went or became another.
+fn apply(txn: &mut RwTxn<'_>, tables: &[Database<Bytes, Bytes>], write: &Write) -> Result<bool, heed::Error> {
     match write {
-        Write::Put(table, key, value) => tables[*table as usize].put(txn, key, value),
-        Write::Delete(table, key) => tables[*table as usize].delete(txn, key).map(|_| ()),
+        Write::Put(table, key, value) => {
+            let place = tables[*table as usize];
+            let is_other = is_relied_on(*table) && place.get(txn, key)?.is_some_and(|old| old != value);
+            place.put(txn, key, value)?;
+            Ok(is_other)
+        }
+        Write::Delete(table, key) => Ok(tables[*table as usize].delete(txn, key)? && is_relied_on(*table)),
         Write::Remember(step, key) => {
             let table = tables[Table::Steps as usize];
             let old: Vec<KeyId> =
                 table.get(txn, step.as_bytes())?.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default();
             let bytes = remembered(&old, *key).map_err(|error| heed::Error::Encoding(error.into()))?;
-            table.put(txn, step.as_bytes(), &bytes)
+            table.put(txn, step.as_bytes(), &bytes)?;
+            Ok(false)
         }
-        Write::Flush(_) => Ok(()),
+        Write::Flush(_) => Ok(false),
     }
 }
 
@@ -690,6 +727,44 @@ mod tests {
         db.remove_use(blob).unwrap();
         db.flush().unwrap();
         assert_eq!(db.last_uses().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_epoch_grows_with_what_goes_or_becomes_another_and_not_with_what_is_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let record = |name: &str| Record {
+            components: Vec::new(),
+            layer: LayerId::from_bytes([1; 32]),
+            build: crate::explain::BuildId::from_bytes([1; 6]),
+            name: name.to_owned(),
+            created_nanos: 1,
+            duration_ms: 1,
+        };
+        let (step, key) = (StepId::from_bytes([1; 32]), |n| KeyId::from_bytes([n; 32]));
+        let meta = LayerMeta { dirs: Vec::new(), size: 0, created: 0, boot: [0; 16] };
+        let mut epochs = Vec::new();
+        let mut see = |write: Result<(), StoreError>| {
+            write.and_then(|()| db.flush()).unwrap();
+            epochs.push(db.epoch().unwrap());
+        };
+        see(Ok(()));
+        see(db.put_record(step, key(1), &record("a")));
+        see(db.put_record(step, key(2), &record("a")));
+        see(db.put_record(step, key(1), &record("a")));
+        see(db.put_layer(LayerId::from_bytes([1; 32]), &meta));
+        see(db.remove_record(key(3)));
+        assert_eq!(epochs, [0; 6]);
+        epochs.clear();
+        let mut see = |write: Result<(), StoreError>| {
+            write.and_then(|()| db.flush()).unwrap();
+            epochs.push(db.epoch().unwrap());
+        };
+        see(db.put_record(step, key(1), &record("b")));
+        see(db.remove_record(key(1)));
+        see(db.put_layer(LayerId::from_bytes([1; 32]), &LayerMeta { size: 1, ..meta }));
+        see(db.remove_layer(LayerId::from_bytes([1; 32])));
+        assert_eq!(epochs, [1, 2, 3, 4]);
     }
 
     #[test]

@@ -42,6 +42,27 @@ pub struct ImageRecord {
     pub image_id: Option<Sha256>,
 }
 
+/// An [`ImageRecord`] as it is written, read without a copy of what is long.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(rename = "config", borrow)]
+    _config: &'a [u8],
+    #[serde(rename = "layers")]
+    _layers: Vec<ImageLayerRef>,
+    #[serde(rename = "created")]
+    _created: i64,
+    #[serde(rename = "portable")]
+    _portable: bool,
+    image_id: Option<Sha256>,
+}
+
+impl ImageRecord {
+    /// The image id in a record as it is written; `None` where it is none.
+    pub(super) fn image_id_in(bytes: &[u8]) -> Option<Option<Sha256>> {
+        postcard::from_bytes::<Written<'_>>(bytes).ok().map(|written| written.image_id)
+    }
+}
+
 /// The images of several platforms under one name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct IndexRecord {

@@ -55,6 +55,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+/// Two changes of a file within this time may have one time of change: more than the kernel's tick.
+const CLOCK_GRAIN_NANOS: i64 = 20_000_000;
+
 /// What `VERSION` says.
 const FORMAT_VERSION: &str = "kiln store 1\n";
 
@@ -244,6 +247,16 @@ impl Store {
 
     fn recent_tree(&self, id: LayerId) -> Option<Tree> {
         self.recent.get()?.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(id)
+    }
+
+    /// The state of the directory of layers; `None` where it is so young that a change may not show.
+    pub fn layers_stamp(&self) -> Option<builds::Stamp> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = fs::metadata(self.root.join("layers")).ok()?;
+        let changed_nanos = found.ctime() * 1_000_000_000 + found.ctime_nsec();
+        let age = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        let age_nanos = age.tv_sec * 1_000_000_000 + age.tv_nsec - changed_nanos;
+        (age_nanos > CLOCK_GRAIN_NANOS).then_some(builds::Stamp { place: (found.dev(), found.ino()), changed_nanos })
     }
 
     fn layer_dir(&self, id: LayerId) -> PathBuf {

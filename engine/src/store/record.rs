@@ -4,7 +4,7 @@
 //! made of. Knows nothing of how they are compared.
 
 use crate::digest::LayerId;
-use crate::explain::BuildId;
+use crate::explain::{BuildId, Made};
 use crate::key::Component;
 use serde::{Deserialize, Serialize};
 
@@ -23,4 +23,11 @@ pub struct Record {
     pub created_nanos: i64,
     /// How long it ran, in milliseconds.
     pub duration_ms: u64,
+}
+
+impl Record {
+    /// The execution, as a build's record tells of it.
+    pub fn made(&self) -> Made {
+        Made { build: self.build, nanos: self.created_nanos, name: self.name.clone(), millis: self.duration_ms }
+    }
 }

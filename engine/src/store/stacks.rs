@@ -44,7 +44,12 @@ impl Store {
         for (_, record) in self.db().records()? {
             record.components.iter().filter_map(|component| of(&component.value)).for_each(&mut keep);
         }
+        let mut read = HashSet::new();
         for stored in self.builds()? {
+            // Builds in which nothing changed share their steps.
+            if self.place_of_steps(&stored).is_some_and(|place| !read.insert(place)) {
+                continue;
+            }
             let Some((build, keys)) = self.build_with_keys(&stored)? else { continue };
             build.steps.iter().filter_map(|step| step.stack).for_each(&mut keep);
             keys.iter().flatten().filter_map(|component| of(&component.value)).for_each(&mut keep);

@@ -171,6 +171,7 @@ fn request(args: Args, project: &Project, session: &Session<'_>) -> Result<Reque
         source_date_epoch: source_date_epoch(environment)?,
         want_image_id: false,
         on_error_shell: args.on_error.is_some(),
+        by_record: true,
         registry,
         store: environment.store().ok_or(UsageError::NoStore)?,
     })

@@ -4,6 +4,7 @@
 
 use crate::digest::{ImageKey, KeyId, LayerId, Sha256, StepId};
 use crate::key::Value;
+use crate::store::builds::{Steps, owner_of_steps};
 use crate::store::{Store, StoreError, Used, io_at};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -80,6 +81,7 @@ impl Facts {
     /// Reads all of it. What comes or goes meanwhile is seen or not, and the removal looks again.
     pub fn read(store: &Store) -> Result<Facts, StoreError> {
         let mut facts = Facts { uses: store.db().last_uses()?, ..Facts::default() };
+        facts.read_unchanged_builds(store)?;
         facts.read_disk(store)?;
         let mut names = super::super::images::names_with_members(store)?;
         for (key, image) in store.db().images()? {
@@ -107,6 +109,26 @@ impl Facts {
             facts.packed.push((layer, variant, blob.digest));
         }
         Ok(facts)
+    }
+
+    /// The uses that are noted nowhere else: a build in which nothing changed used the records of all its steps.
+    fn read_unchanged_builds(&mut self, store: &Store) -> Result<(), StoreError> {
+        let mut known = HashSet::new();
+        // The newest comes first: of those that share their steps only that one matters.
+        for stored in store.builds()? {
+            let is_unchanged = store.head(&stored)?.is_some_and(|head| head.is_unchanged);
+            if !is_unchanged || store.place_of_steps(&stored).is_none_or(|place| !known.insert(place)) {
+                continue;
+            }
+            let Some(data) = store.steps(&stored)? else { continue };
+            let Some(steps) = Steps::read(&data) else { continue };
+            let at = stored.started_nanos.div_euclid(1_000_000_000);
+            for key in (0..steps.len()).filter_map(|step| steps.key(step)) {
+                let used = self.uses.entry(Used::Record(key)).or_default();
+                *used = at.max(*used);
+            }
+        }
+        Ok(())
     }
 
     fn read_records(&mut self, store: &Store) -> Result<(), StoreError> {
@@ -152,7 +174,15 @@ impl Facts {
         self.logs = things(&store.directory("logs"), false)?;
         let builds = store.directory("builds");
         for project in things(&builds, false)?.into_keys() {
-            let all = things(&builds.join(&project), false)?;
+            let mut all = things(&builds.join(&project), false)?;
+            let steps: Vec<(String, Thing)> = all.extract_if(|name, _| owner_of_steps(name).is_some()).collect();
+            for (name, thing) in steps {
+                // A build and its steps go together.
+                match owner_of_steps(&name).and_then(|owner| all.get_mut(owner)) {
+                    Some(build) => build.size += thing.size,
+                    None => drop(self.remains.insert(builds.join(&project).join(&name), thing)),
+                }
+            }
             self.builds.extend(all.into_iter().map(|(name, thing)| ((project.clone(), name), thing)));
         }
         Ok(())
@@ -187,7 +217,8 @@ fn things(dir: &Path, deep: bool) -> Result<HashMap<String, Thing>, StoreError> 
     // What is gone by now is not there.
     let measured = names.into_par_iter().filter_map(|(name, path)| {
         let meta = fs::symlink_metadata(&path).ok()?;
-        let size = if deep && meta.is_dir() { bytes_below(&path) } else { meta.len() };
+        // Each name of a file has its share.
+        let size = if deep && meta.is_dir() { bytes_below(&path) } else { meta.len() / meta.nlink().max(1) };
         Some((name, Thing { size, changed: meta.ctime() }))
     });
     Ok(measured.collect())

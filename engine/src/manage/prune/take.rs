@@ -6,6 +6,7 @@
 use super::decide::{Decision, Item, Unit};
 use super::facts::Facts;
 use crate::digest::KeyId;
+use crate::store::builds::remove as remove_build;
 use crate::store::{Pins, Store, StoreError, Used, io_at};
 use rayon::prelude::*;
 use std::collections::HashSet;
@@ -127,7 +128,10 @@ impl<'a> Collector<'a> {
             Item::Context(name) => delete(&at("contexts", name)),
             Item::Host(name) => self.set_aside(&at("host", name), left),
             Item::Log(name) => delete(&at("logs", name)),
-            Item::Build(project, name) => delete(&at("builds", project).join(name)),
+            Item::Build(project, name) => {
+                let path = at("builds", project).join(name);
+                remove_build(&path).map(drop).map_err(io_at("failed to remove", &path))
+            }
             Item::Remains(path) => delete(path),
         }
     }
