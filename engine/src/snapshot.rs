@@ -1,13 +1,17 @@
 //! What a step sees as its root: an ordered stack of layers, looked into without mounting it.
 //!
-//! A look-up reads the layers' directories from the top down with the overlay's own rules
-//! (whiteouts, opaque directories), and symbolic links are resolved inside the stack, so nothing
-//! outside is ever reached. A stack in which a layer is only planned is looked up in its listings. Knows nothing of
-//! steps.
+//! A look-up asks the layers from the top down with the overlay's own rules (whiteouts, opaque directories), and symbolic
+//! links are resolved inside the stack, so nothing outside is ever reached. What was found is kept for the stacks that
+//! are made of this one. Knows nothing of steps.
 
+mod known;
 mod planned;
+mod said;
 
 pub use planned::NotMadeYet;
+
+use known::Known;
+use said::Said;
 
 use crate::digest::SnapshotId;
 use crate::stack::Stack;
@@ -20,9 +24,8 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many symbolic links one path may pass through: the kernel's own limit.
 const MAX_LINKS: usize = 40;
@@ -110,6 +113,7 @@ struct Piece {
     is_planned: bool,
     /// Whether this layer or one below it is the host's own files.
     has_host: bool,
+    known: Mutex<Option<Box<Known>>>,
 }
 
 impl Drop for Piece {
@@ -139,7 +143,8 @@ impl Snapshot {
         let is_planned = self.is_planned() || layer.is_planned();
         let has_host = self.has_host() || layer.is_host();
         let stack = self.stack.with(layer.id());
-        Snapshot { stack, top: Some(Arc::new(Piece { layer, below: self.clone(), is_planned, has_host })) }
+        let (below, known) = (self.clone(), Mutex::default());
+        Snapshot { stack, top: Some(Arc::new(Piece { layer, below, is_planned, has_host, known })) }
     }
 
     /// The chain of the layers' digests.
@@ -196,11 +201,6 @@ impl Snapshot {
         all.filter(|dir| seen.insert(dir.as_path())).cloned().collect()
     }
 
-    /// The top-level directory of the host with this name that lies under the snapshot.
-    fn host_dir(&self, name: &[u8]) -> Option<&Path> {
-        self.host_dirs().into_iter().find(|dir| dir.file_name().is_some_and(|other| other.as_bytes() == name))
-    }
-
     /// Top-level directories of the host that lie under the snapshot, each by an overlay of its own.
     pub fn host_dirs(&self) -> Vec<&Path> {
         match self.has_host() {
@@ -212,100 +212,57 @@ impl Snapshot {
     /// What is at `path` itself: its last part is not followed where it is a symbolic link, and a
     /// link on the way there finds nothing. `None` where nothing is.
     pub fn lookup(&self, path: &TreePath) -> Result<Option<Found>, LookupError> {
-        if self.is_planned() && !path.is_root() {
-            return self.lookup_planned(path);
+        if path.is_root() {
+            return self.root().map(Some);
         }
-        let failed = |errno: Errno| LookupError::Io { path: path.clone(), source: errno.into() };
-        let Some(name) = path.file_name() else {
-            let top = self.dirs().into_iter().next().map(|dir| open_top(&dir)).transpose().map_err(failed)?;
-            let root = Found {
-                file_type: Type::Dir,
-                mode: 0o755,
-                uid: 0,
-                gid: 0,
-                mtime: Mtime::default(),
-                xattrs: top.map_or_else(|| Ok(Vec::new()), stat::xattrs).map_err(failed)?,
-            };
-            return Ok(Some(root));
-        };
-        let parent = path.parent().unwrap_or_default();
-        let name = c_name(name);
-        for dir in self.merged(&parent)? {
-            match stat::stat_at(dir.as_fd(), &name) {
-                Ok(found) if is_whiteout(&found) => return Ok(None),
-                Ok(found) => return found_at(&dir, &name, &found).map(Some).map_err(failed),
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        }
-        Ok(None)
+        self.known(|known| known.look_up(self, path)).unwrap_or(Ok(None))
     }
 
-    /// The directories that together are the directory `path`, the topmost first; none where it
-    /// is no directory.
-    fn merged(&self, path: &TreePath) -> Result<Vec<OwnedFd>, LookupError> {
-        let failed = |errno: Errno| LookupError::Io { path: path.clone(), source: errno.into() };
-        let mut dirs: Vec<OwnedFd> =
-            self.dirs().iter().map(|dir| open_top(dir)).collect::<Result<_, _>>().map_err(failed)?;
-        for (depth, part) in path.parts().enumerate() {
-            let name = c_name(part);
-            let mut below = Vec::new();
-            let mut hidden = false;
-            for dir in &dirs {
-                let found = match stat::stat_at(dir.as_fd(), &name) {
-                    Ok(found) => found,
-                    Err(Errno::NOENT) => continue,
-                    Err(errno) => return Err(failed(errno)),
-                };
-                if found.file_type != FileType::Directory {
-                    hidden = true;
-                    break;
-                }
-                let child = stat::open_dir_at(dir.as_fd(), &name).map_err(failed)?;
-                let opaque = stat::is_opaque(&child);
-                below.push(child);
-                if opaque {
-                    hidden = true;
-                    break;
-                }
-            }
-            if depth == 0
-                && !hidden
-                && let Some(dir) = self.host_dir(part)
-            {
-                below.push(open_top(dir).map_err(failed)?);
-            }
-            dirs = below;
-            if dirs.is_empty() {
-                break;
-            }
+    /// The root, whose attributes are those of the topmost directory.
+    fn root(&self) -> Result<Found, LookupError> {
+        let failed = |errno: Errno| LookupError::Io { path: TreePath::root(), source: errno.into() };
+        let top = self.from_top().find_map(|layer| layer.dirs().first());
+        let top = top.map(|dir| open_top(dir)).transpose().map_err(failed)?;
+        let xattrs = top.map_or_else(|| Ok(Vec::new()), stat::xattrs).map_err(failed)?;
+        Ok(Found { file_type: Type::Dir, mode: 0o755, uid: 0, gid: 0, mtime: Mtime::default(), xattrs })
+    }
+
+    /// Does something with what is known of this stack; `None` where it has no layers.
+    fn known<T>(&self, with: impl FnOnce(&mut Known) -> T) -> Option<T> {
+        let piece = self.top.as_deref()?;
+        let lock = |piece: &'_ Piece| piece.known.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut own = piece.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.is_none() {
+            *own = piece.below.top.as_deref().and_then(lock);
         }
-        Ok(dirs)
+        Some(with(own.get_or_insert_default()))
+    }
+
+    /// This stack, what it is made of, and so on down to that without layers.
+    fn chain(&self) -> impl Iterator<Item = &Snapshot> {
+        std::iter::successors(Some(self), |snapshot| snapshot.below())
     }
 
     /// The names in the directory `path`; none where it is no directory.
     pub fn names(&self, path: &TreePath) -> Result<HashSet<Box<[u8]>>, LookupError> {
-        if self.is_planned() {
-            return self.names_planned(path);
-        }
-        let failed = |errno: Errno| LookupError::Io { path: path.clone(), source: errno.into() };
-        let mut names = HashSet::new();
-        let mut hidden = HashSet::new();
-        for dir in self.merged(path)? {
-            for name in scan::list(&dir, path)? {
-                let bytes: Box<[u8]> = name.to_bytes().into();
-                if names.contains(&bytes) || hidden.contains(&bytes) {
-                    continue;
-                }
-                match stat::stat_at(dir.as_fd(), &name) {
-                    Ok(found) if is_whiteout(&found) => hidden.insert(bytes),
-                    Ok(_) => names.insert(bytes),
-                    Err(Errno::NOENT) => false,
-                    Err(errno) => return Err(failed(errno)),
-                };
-            }
-        }
-        Ok(names)
+        self.known(|known| known.names(self, path).cloned()).unwrap_or_else(|| Ok(HashSet::new()))
+    }
+
+    /// Which of `names` are in the directory `path`.
+    pub fn names_among(
+        &self,
+        path: &TreePath,
+        names: &mut dyn Iterator<Item = Vec<u8>>,
+    ) -> Result<Vec<Vec<u8>>, LookupError> {
+        let met = |known: &mut Known| {
+            let there = known.names(self, path)?;
+            Ok(if there.is_empty() {
+                Vec::new()
+            } else {
+                names.filter(|name| there.contains(name.as_slice())).collect()
+            })
+        };
+        self.known(met).unwrap_or_else(|| Ok(Vec::new()))
     }
 
     /// Where `path` really is: every symbolic link on the way is followed inside the snapshot, the
@@ -331,20 +288,14 @@ impl Snapshot {
 
     /// Opens the regular file at `path` itself, in the topmost layer that has it.
     pub fn open(&self, path: &TreePath) -> io::Result<File> {
-        match self.is_planned() {
-            true => self.open_planned(path),
-            false => self.open_on_disk(path),
+        if self.is_planned() {
+            return self.open_planned(path);
         }
-    }
-
-    fn open_on_disk(&self, path: &TreePath) -> io::Result<File> {
-        let parent = path.parent().unwrap_or_default();
-        let name = c_name(path.file_name().unwrap_or_default());
-        for dir in self.merged(&parent).map_err(io::Error::other)? {
-            match stat::open_file_at(dir.as_fd(), &name) {
-                Ok(file) => return Ok(file.into()),
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno.into()),
+        for layer in self.from_top() {
+            match said::of(layer, path).map_err(io::Error::other)? {
+                Said::Nothing => {}
+                Said::Hidden => break,
+                Said::Is(_) => return open_in(layer, path),
             }
         }
         Err(io::ErrorKind::NotFound.into())
@@ -448,6 +399,23 @@ fn open_top(dir: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// Opens a file of a layer. The host's own files lie in several places.
+fn open_in(layer: &Layer, path: &TreePath) -> io::Result<File> {
+    if !layer.is_host() {
+        return layer.open(path);
+    }
+    let name = c_name(path.file_name().unwrap_or_default());
+    let (dirs, _) = said::directories(layer, &path.parent().unwrap_or_default()).map_err(io::Error::other)?;
+    for dir in dirs {
+        match stat::open_file_at(dir.as_fd(), &name) {
+            Ok(file) => return Ok(file.into()),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
 /// A part of a path never holds a zero byte: it came from a file system or from a checked path. One
 /// that does finds nothing.
 fn c_name(name: &[u8]) -> CString {
@@ -510,7 +478,7 @@ fn scan_host(layer: &Layer, path: &TreePath) -> Result<Tree, LookupError> {
         // The mask and the host itself, the mask on top.
         let keep = |_: &TreePath, _: bool| scan::Choice::Keep;
         let options = scan::Options { filter: &keep, owner: scan::Owner::Kept, cache: None, overlay: true };
-        for dir in view.merged(path)?.iter().rev() {
+        for dir in said::directories(layer, path)?.0.iter().rev() {
             let place = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(dir)));
             let scan = scan::scan(&place, &options)?;
             let below = upper::fold_links(scan.tree.into_entries(), &scan.links);
@@ -542,6 +510,9 @@ fn scan_host(layer: &Layer, path: &TreePath) -> Result<Tree, LookupError> {
     }
     Ok(Tree::new(entries))
 }
+
+#[cfg(test)]
+mod laws;
 
 #[cfg(test)]
 mod tests {

@@ -163,12 +163,8 @@ pub fn collisions(
     names: &mut dyn Iterator<Item = Vec<u8>>,
 ) -> Result<String, LookupError> {
     let real = snapshot.resolve(path, true)?;
-    let there = snapshot.names(&real)?;
-    if there.is_empty() {
-        return Ok(String::new());
-    }
     let mut met: Vec<String> = Vec::new();
-    for name in names.filter(|name| there.contains(name.as_slice())) {
+    for name in snapshot.names_among(&real, names)? {
         let kind = match snapshot.lookup(&real.join(&name))?.map(|found| found.file_type) {
             Some(Type::Dir) => "dir",
             Some(_) => "other",

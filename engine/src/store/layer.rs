@@ -21,12 +21,25 @@ pub struct Layer {
     tree: OnceLock<Tree>,
     host_dirs: Vec<PathBuf>,
     is_planned: bool,
+    /// Whether the listing is small.
+    is_small: OnceLock<bool>,
 }
+
+/// A listing of at most so many bytes is small: about 150 entries, which are read in a few microseconds.
+const SMALL_BYTES: u64 = 16 << 10;
 
 impl Layer {
     /// A layer of the store.
     pub(crate) fn stored(id: LayerId, dirs: Vec<PathBuf>, tree_path: PathBuf) -> Self {
-        Layer { id, dirs, tree_path: Some(tree_path), tree: OnceLock::new(), host_dirs: Vec::new(), is_planned: false }
+        Layer {
+            id,
+            dirs,
+            tree_path: Some(tree_path),
+            tree: OnceLock::new(),
+            host_dirs: Vec::new(),
+            is_planned: false,
+            is_small: OnceLock::new(),
+        }
     }
 
     /// The same layer, whose listing is at hand.
@@ -39,14 +52,22 @@ impl Layer {
     pub(crate) fn planned(tree: Tree, dirs: Vec<PathBuf>) -> Self {
         let id = tree.id();
         let (tree_path, tree) = (Some(PathBuf::new()), OnceLock::from(tree));
-        Layer { id, dirs, tree_path, tree, host_dirs: Vec::new(), is_planned: true }
+        Layer { id, dirs, tree_path, tree, host_dirs: Vec::new(), is_planned: true, is_small: OnceLock::new() }
     }
 
     /// The host's own files as a layer: there is no listing, and it is packed into no image.
     /// `host_dirs` are top-level directories of the host that lie under the step's root where the
     /// layer's own directory has empty ones.
     pub(crate) fn host(id: LayerId, dirs: Vec<PathBuf>, host_dirs: Vec<PathBuf>) -> Self {
-        Layer { id, dirs, tree_path: None, tree: OnceLock::new(), host_dirs, is_planned: false }
+        Layer {
+            id,
+            dirs,
+            tree_path: None,
+            tree: OnceLock::new(),
+            host_dirs,
+            is_planned: false,
+            is_small: OnceLock::new(),
+        }
     }
 
     /// Top-level directories of the host that belong to this layer.
@@ -87,6 +108,17 @@ impl Layer {
             None => Tree::default(),
         };
         Ok(self.tree.get_or_init(|| tree))
+    }
+
+    /// The listing, if it is small or the layer is only planned: reading it costs no more than asking the disk for a few
+    /// paths. It depends on the listing alone which it is.
+    pub fn small_listing(&self) -> Result<Option<&Tree>, StoreError> {
+        let size = |path: &PathBuf| fs::metadata(path).map_or(u64::MAX, |found| found.len());
+        let is_small = || self.is_planned || self.tree_path.as_ref().is_some_and(|path| size(path) <= SMALL_BYTES);
+        match *self.is_small.get_or_init(is_small) {
+            true => self.tree().map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Opens a regular file of the layer for reading; no symbolic link is followed.

@@ -58,6 +58,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// Two changes of a file within this time may have one time of change: more than the kernel's tick.
 const CLOCK_GRAIN_NANOS: i64 = 20_000_000;
 
+/// A listing of so many entries stays in memory with the layer that was just made.
+const AT_HAND_MAX: usize = 64;
+
 /// What `VERSION` says.
 const FORMAT_VERSION: &str = "kiln store 1\n";
 
@@ -356,7 +359,9 @@ impl Store {
         self.db
             .put_layer(id, &db::LayerMeta { dirs: dirs.clone(), size: tree.size(), created: now(), boot: boot_id() })?;
         let dirs = dirs.into_iter().map(|dir| self.layer_dir(dir)).collect();
-        Ok(Arc::new(self.with_recent(Layer::stored(id, dirs, self.tree_path(id)))))
+        let layer = self.with_recent(Layer::stored(id, dirs, self.tree_path(id)));
+        // A small one is looked into by the next step, and need not be read back for it.
+        Ok(Arc::new(if tree.len() <= AT_HAND_MAX { layer.listed(tree.clone()) } else { layer }))
     }
 
     /// The directories, by layer, that hold the files of layer `id`; the topmost first.
