@@ -288,14 +288,7 @@ impl<'a> Bases<'a> {
     pub fn known(&self, base: &Base) -> Result<Option<Done>, BuildError> {
         match base {
             Base::Scratch => Ok(Some(Done::empty())),
-            Base::Host => {
-                let layer = host::layer(self.store).map_err(|error| BuildError::Step {
-                    step: "FROM kiln/host".to_owned(),
-                    place: None,
-                    source: boxed(error),
-                })?;
-                Ok(Some(Done { snapshot: Snapshot::of([layer]), ..Done::empty() }))
-            }
+            Base::Host => Ok(Some(Done { snapshot: Snapshot::of([self.host()?]), ..Done::empty() })),
             Base::Image { key, .. } => {
                 if self.pending.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key) {
                     return Ok(None);
@@ -303,6 +296,12 @@ impl<'a> Bases<'a> {
                 self.done(*key).map(Some)
             }
         }
+    }
+
+    /// The host's own files.
+    fn host(&self) -> Result<Arc<Layer>, BuildError> {
+        let failed = |error| BuildError::Step { step: "FROM kiln/host".to_owned(), place: None, source: boxed(error) };
+        host::layer(self.store).map_err(failed)
     }
 
     fn lost(&self, what: String) -> BuildError {
@@ -317,13 +316,12 @@ impl<'a> Bases<'a> {
 
     fn done_of(&self, image: &ImageRecord) -> Result<Done, BuildError> {
         let failed = |error| self.store_failed(error);
-        let layers: Vec<Arc<Layer>> = image
-            .layers
-            .iter()
-            .map(|layer| {
-                self.store.layer(layer.id).map_err(failed)?.ok_or_else(|| self.lost(format!("layer {}", layer.id)))
-            })
-            .collect::<Result<_, BuildError>>()?;
+        // An image that was made on the host's files stands on them wherever it is used.
+        let host = (!image.portable).then(|| self.host()).transpose()?;
+        let own = image.layers.iter().map(|layer| {
+            self.store.layer(layer.id).map_err(failed)?.ok_or_else(|| self.lost(format!("layer {}", layer.id)))
+        });
+        let layers = host.into_iter().map(Ok).chain(own).collect::<Result<Vec<Arc<Layer>>, BuildError>>()?;
         Ok(Done { snapshot: Snapshot::of(layers), base: image.layers.as_slice().into(), ..Done::empty() })
     }
 

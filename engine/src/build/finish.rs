@@ -16,7 +16,7 @@ use crate::image::output::archive::{self, Content};
 use crate::image::output::{self, rootfs};
 use crate::image::reference::Tagged;
 use crate::image::time::Timestamp;
-use crate::plan::{Base, Plan, Target};
+use crate::plan::{Plan, Target};
 use crate::registry::Reference;
 use crate::store::{BlobRef, ImageLayerRef, ImageRecord, IndexRecord, Layer, Store, StoreError, Used, now};
 use crate::tree::pack::PackOptions;
@@ -91,6 +91,12 @@ pub(crate) fn finish(
     all.into_iter().map(|whole| whole.keep(request, store)).collect()
 }
 
+/// Whether an image stands on the host's own files, by its own FROM or that of the image it is made of.
+fn is_on_host(target: &Target, steps: &Steps<'_>) -> bool {
+    let done = target.node.and_then(|node| steps.result(node));
+    done.is_some_and(|done| done.snapshot.layers().first().is_some_and(|layer| layer.is_host()))
+}
+
 impl<'a> Member<'a> {
     fn of(request: &'a Request, store: &'a Store, target: &Target, steps: &Steps<'_>) -> Result<Self, BuildError> {
         let failed = |error: StoreError| store_error(&request.store, error);
@@ -101,7 +107,7 @@ impl<'a> Member<'a> {
             config: config.to_json(),
             layers: layers.iter().map(|(_, known)| known.clone()).collect(),
             created: now(),
-            portable: target.base != Some(Base::Host),
+            portable: !is_on_host(target, steps),
             image_id: None,
         };
         let key = record.key();
@@ -272,7 +278,7 @@ fn time_of(nanos: i64) -> Timestamp {
 fn config(request: &Request, store: &Store, target: &Target, steps: &Steps<'_>) -> Result<ImageConfig, StoreError> {
     let mut config = target.config.clone();
     config.rootfs.diff_ids.clear();
-    if target.base == Some(Base::Host) {
+    if is_on_host(target, steps) {
         config.config.labels.insert(PORTABLE_LABEL.to_owned(), "false".to_owned());
     }
     let first = config.history.len() - target.made_by.len();

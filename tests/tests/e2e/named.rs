@@ -37,3 +37,19 @@ fn a_name_may_stand_for_a_directory_an_image_a_layout_or_a_stage() {
     assert_eq!(ran, ["COPY --from=lib . /lib/ = miss (lib.txt changed)"]);
     assert_eq!(read("lib/lib.txt"), "lib 2");
 }
+
+#[test]
+fn an_image_on_the_hosts_files_is_a_base_like_any_other_and_stays_one_that_is_not_portable() {
+    let (kiln, project) = (Kiln::new(), Project::new(&[("Dockerfile", "FROM kiln/host\nRUN echo one > /one\n")]));
+    let _below = kiln.build(["-t".as_ref(), "below".as_ref(), project.path().as_os_str()]).ok();
+    project.write(
+        "Dockerfile",
+        "FROM below\nRUN cat /one > /two\nFROM scratch\nCOPY --from=below /one /\nFROM below\nCOPY --from=0 /two /\n",
+    );
+    let build = || kiln.build(["-t".as_ref(), "above".as_ref(), project.path().as_os_str()]).ok();
+    let _above = build();
+    assert_eq!(kiln.run(["run", "above", "cat", "/one", "/two"]).ok().stdout, "one\none\n");
+    assert!(kiln.run(["inspect", "above"]).ok().stdout.contains("\"portable\": false"));
+    let again = build().verdicts();
+    assert!(again.iter().all(|line| line.contains("= hit")), "{again:?}");
+}

@@ -6,7 +6,7 @@ use super::super::steps::Steps;
 use super::Asked;
 use crate::api::{Outcome, Request};
 use crate::event::{Event, Sink};
-use crate::plan::{Base, Images, Plan, StepKind};
+use crate::plan::{Images, Plan, StepKind};
 use crate::store::Store;
 use crate::store::builds::{Given, Replay};
 use kiln_dsl::platform::Platform;
@@ -68,11 +68,10 @@ pub(in super::super) fn replay(
         images.push((name.clone(), written, known.key));
     }
     images.sort();
-    let host = plan.graph.nodes().find(|(_, step)| matches!(step.kind, StepKind::Base(Base::Host)));
-    let host = match host {
-        Some((id, _)) => Some(steps.result(id)?.snapshot.layers().first()?.id()),
-        None => None,
-    };
+    // An image may stand on the host's files too.
+    let bases = plan.graph.nodes().filter(|(_, step)| matches!(step.kind, StepKind::Base(_)));
+    let lowest = bases.filter_map(|(id, _)| steps.result(id)?.snapshot.layers().first().copied());
+    let host = lowest.into_iter().find(|layer| layer.is_host()).map(|layer| layer.id());
     let given = outcome.results.iter().map(|built| Given {
         name: built.name.clone(),
         image: built.image,
