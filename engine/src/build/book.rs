@@ -6,6 +6,7 @@ use super::{File, no_counts};
 use crate::digest::{LayerId, SnapshotId};
 use crate::event::{Counts, Event, Sink};
 use crate::explain::report::WhyReport;
+use crate::explain::secrecy::SecretArguments;
 use crate::explain::{BuildStep, Hit, Made, Verdict, Why};
 use crate::key::Key;
 use crate::plan::{Plan, Shown, StepKind};
@@ -68,16 +69,22 @@ pub(crate) struct Book<'a> {
     plan: &'a Plan,
     file: &'a File,
     sink: &'a dyn Sink,
+    /// The values that are told by the names of their arguments.
+    secrets: SecretArguments,
     endings: Mutex<Vec<Option<Ending>>>,
 }
 
 impl<'a> Book<'a> {
-    pub fn new(plan: &'a Plan, file: &'a File, sink: &'a dyn Sink) -> Self {
-        Book { plan, file, sink, endings: Mutex::new(vec![None; plan.shown.len()]) }
+    pub fn new(plan: &'a Plan, file: &'a File, sink: &'a dyn Sink, secrets: SecretArguments) -> Self {
+        Book { plan, file, sink, secrets, endings: Mutex::new(vec![None; plan.shown.len()]) }
     }
 
     /// Writes down how an instruction ended, and says so; only the first time counts.
-    pub fn finish(&self, shown: usize, ending: Ending) {
+    pub fn finish(&self, shown: usize, mut ending: Ending) {
+        if !self.secrets.is_empty() {
+            ending.reason = self.secrets.named_in(&ending.reason).into_owned();
+            ending.why.name_secrets(&self.secrets);
+        }
         let event = {
             let mut endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner);
             if endings[shown].is_some() {

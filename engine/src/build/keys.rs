@@ -81,6 +81,11 @@ pub fn mounted_layers_label(target: &str) -> String {
     format!("layers of the mount {target}")
 }
 
+/// Whether a component is what a mount at this target shows.
+pub fn is_of_mount(label: &str, target: &str) -> bool {
+    label == mounted_files_label(target) || label == mounted_layers_label(target)
+}
+
 /// Files as a component.
 pub fn files(label: &str, tree: &Tree) -> Component {
     Component { label: label.to_owned(), value: Value::Files { tree: tree.id(), count: tree.len() as u64 } }

@@ -26,6 +26,7 @@ mod includes;
 mod keys;
 mod layout_base;
 mod merge_step;
+mod named;
 mod outline;
 mod reads;
 mod record;
@@ -49,6 +50,7 @@ use crate::api::{BuildError, Cancel, Entitlement, Outcome, Place, Request, Sourc
 use crate::event::{Counts, Event, Sink, StepInfo};
 use crate::explain::End;
 use crate::explain::report::{BuildReport, PathReport};
+use crate::explain::secrecy::SecretArguments;
 use crate::plan::{self, Images, Options, Plan, PlanError, Planned};
 use crate::store::{Store, StoreError};
 use crate::tree::TreePath;
@@ -167,7 +169,7 @@ pub(crate) fn build_in(
     let seen = asked.map(|asked| unchanged::Seen { asked, epoch, images: images.clone(), warnings: told.warnings() });
     shop.set_planned(workshop::Planned { reads: reads::Reads::of(&plan), options, images });
     let baseline = baseline::Baseline::load(store, begun.project, request, &plan, &file);
-    let book = book::Book::new(&plan, &file, sink);
+    let book = book::Book::new(&plan, &file, sink, secret_arguments(request));
     sink.emit(announce(&plan, &begun));
     let parts = steps::Parts {
         request,
@@ -188,6 +190,7 @@ pub(crate) fn build_in(
     };
     let steps = steps::Steps::new(parts);
     let result = run(request, store, (&plan, &groups), &steps, started);
+    let result = result.map_err(|error| named::named(error, &steps.secrets));
     let replay = match (seen, &result) {
         (Some(seen), Ok(outcome)) => unchanged::replay(seen, request, store, (&plan, &contexts), &steps, outcome),
         _ => None,
@@ -268,7 +271,7 @@ pub fn plan(
     let begun = record::Begun::new(started, project);
     let baseline = baseline::Baseline::load(&store, begun.project, request, &plan, &file);
     // The steps' endings are the answer; as events they would be taken for a build.
-    let book = book::Book::new(&plan, &file, &Silent);
+    let book = book::Book::new(&plan, &file, &Silent, secret_arguments(request));
     let parts = steps::Parts {
         request,
         store: &store,
@@ -287,7 +290,7 @@ pub fn plan(
         begun: &begun,
     };
     let steps = steps::Steps::new(parts);
-    steps.forecast()?;
+    steps.forecast().map_err(|error| named::named(error, &steps.secrets))?;
     let (build, _) = record::build(&begun, request, (&plan, &file, &contexts), (&book, &baseline), End::Built);
     let mut report = BuildReport::new(&build).planned();
     for path in paths {
@@ -308,6 +311,11 @@ fn in_context(root: &Path, path: &Path) -> TreePath {
     let inside = absolute(path).strip_prefix(absolute(root)).map(Path::to_path_buf);
     // What is not below the context from here is meant from there.
     TreePath::new(inside.as_deref().unwrap_or(path).as_os_str().as_bytes())
+}
+
+/// The values of a request's arguments that are told by the arguments' names.
+fn secret_arguments(request: &Request) -> SecretArguments {
+    SecretArguments::of(&request.build_args)
 }
 
 struct Silent;

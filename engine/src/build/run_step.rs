@@ -14,6 +14,7 @@ use crate::api::{BuildError, Exit, NetworkMode};
 use crate::copy::layout;
 use crate::copy::write;
 use crate::event::Stream;
+use crate::explain::secrecy::is_secret;
 use crate::key::Component;
 use crate::plan::{RunMount, RunStep, Step};
 use crate::sandbox::{
@@ -297,6 +298,8 @@ impl Steps<'_> {
             extra_hosts: self.request.add_hosts.iter().map(|host| (host.name.clone(), host.address)).collect(),
             shm_size: self.request.shm_size.unwrap_or(SHM_BYTES),
         };
+        let arguments = self.request.build_args.iter().filter(|(name, _)| is_secret(name));
+        arguments.for_each(|(_, value)| held.secrets.add(value.as_bytes()));
         let _ = secrets.set(std::mem::take(&mut held.secrets));
         let tracer = self.tracer(run, above, &snapshot, (&held.bound, &spec.mounts))?;
         let (exit, traced) = sandbox::run_traced(&spec, tracer, output, self.cancel_of(step))?;

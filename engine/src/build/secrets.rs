@@ -3,11 +3,10 @@
 //! A command that prints a secret prints it into logs and events, which others read: each value, and each line of one
 //! that has several, is replaced. Knows nothing of where values come from.
 
+use crate::explain::secrecy::SHORTEST_BYTES;
+
 /// What stands for a secret.
 const HIDDEN: &str = "***";
-
-/// Shorter lines are too likely to be something else.
-const SHORTEST_BYTES: usize = 4;
 
 /// The values of a command's secrets.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use super::steps::{Done, Steps};
 use crate::api::{BuildError, Cancel, Request, SecretSource};
 use crate::event::Event;
 use crate::graph::NodeId;
-use crate::key::{Component, Key};
+use crate::key::Component;
 use crate::plan::{SourceStep, Step};
 use crate::source::{Fetcher, Freshness, Source, SourceError};
 use crate::store::{Layer, Store};
@@ -79,7 +79,7 @@ impl Steps<'_> {
     fn take_source(&self, id: NodeId, step: &Step, layer: Arc<Layer>, ran: bool, started: Instant) {
         let content = Component::text("the content", layer.id().to_hex());
         let done: Done = self.parent_done(step).with(layer, super::steps::nanos_now());
-        let ending = self.given_ending(step, Key::new("SOURCE", vec![content]), &done, ran, started);
+        let ending = self.given_ending(step, self.key("SOURCE", vec![content]), &done, ran, started);
         self.succeed(id, step, done, ending);
     }
 }

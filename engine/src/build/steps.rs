@@ -19,10 +19,10 @@ use crate::api::{BuildError, Cancel, Exit, Request};
 use crate::digest::{KeyId, StepId};
 use crate::event::{Event, Sink, Stream};
 use crate::explain::diff::instruction_change;
-use crate::explain::secrecy::sets_secret;
+use crate::explain::secrecy::{SecretArguments, names_in, sets_secret};
 use crate::explain::{Change, Hit, Miss, Presence, Verdict, Why, files};
 use crate::graph::NodeId;
-use crate::key::{self, Key};
+use crate::key::{self, Component, Key};
 use crate::plan::{Base, ContextId, Origin, Plan, SourceStep, Step, StepKind};
 use crate::schedule::{self, Work};
 use crate::snapshot::{LookupError, Snapshot};
@@ -115,6 +115,8 @@ pub(crate) struct Steps<'a> {
     notes: Vec<OnceLock<Note>>,
     /// Finds where stacks of layers differ.
     pub stacks: Stacks<'a>,
+    /// The values that are told by the names of their arguments.
+    pub secrets: SecretArguments,
     /// What bind mounts from contexts show, by the context and the source as written.
     pub laid: Mutex<HashMap<(ContextId, String), Arc<Laid>>>,
     /// Set once it was said that steps cannot be watched here.
@@ -167,6 +169,7 @@ impl<'a> Steps<'a> {
             done: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             notes: plan.graph.nodes().map(|_| OnceLock::new()).collect(),
             stacks: Stacks::new(|id| parts.store.db().stack(id).ok().flatten()),
+            secrets: super::secret_arguments(parts.request),
             laid: Mutex::default(),
             untraced: OnceLock::new(),
             logs: Mutex::default(),
@@ -322,6 +325,11 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// A step's key, as it is looked up, kept and told.
+    pub fn key(&self, kind: &'static str, components: Vec<Component>) -> Key {
+        Key::new(kind, components.into_iter().map(|component| component.without(&self.secrets)).collect())
+    }
+
     /// A failure of this step for a reason outside its command.
     pub fn step_error(&self, step: &Step, error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
         let shown = &self.plan.shown[step.shown];
@@ -467,7 +475,7 @@ impl<'a> Steps<'a> {
     fn hit(&self, step: &Step, hit: Hit, key: Key, record: &Record, input: &Input) -> Ending {
         let made = record.made();
         let mut why = Why { compared: Some(made.compared()), ..Why::default() };
-        self.name_changes(step, &key, input, &mut why);
+        self.name_changes(step, &key, record.layer, input, &mut why);
         why.changes.extend(self.moved(step.shown));
         Ending {
             earlier: Some(made.seconds()),
@@ -501,6 +509,9 @@ impl<'a> Steps<'a> {
             Some(old) if old.instruction != now.instruction => {
                 changes.push(instruction_change(&old.instruction, &now.instruction));
             }
+            Some(_) if names_in(&now.instruction).any(|name| self.build_arg_change(name).is_some()) => {
+                changes.push(Change::Hidden { label: label(), how: Presence::Changed });
+            }
             None if self.baseline.build.is_some() => changes.push(match sets_secret(&now.instruction) {
                 true => Change::Hidden { label: label(), how: Presence::Added },
                 false => Change::Text { label: label(), old: None, new: Some(now.instruction.clone()) },
@@ -509,12 +520,18 @@ impl<'a> Steps<'a> {
         }
         if let Some(declared) = now.instruction.strip_prefix("ARG ") {
             for name in declared.split_ascii_whitespace().map(|word| word.split('=').next().unwrap_or(word)) {
-                let given = self.request.build_args.iter().find(|(other, _)| other == name);
-                let how = self.baseline.build_arg(name, given.map(|(_, value)| value.as_str()));
-                changes.extend(how.map(|how| Change::Hidden { label: format!("--build-arg {name}"), how }));
+                changes.extend(
+                    self.build_arg_change(name).map(|how| Change::Hidden { label: format!("--build-arg {name}"), how }),
+                );
             }
         }
         Why { changes, ..Why::default() }
+    }
+
+    /// What happened to a build argument since the last build.
+    fn build_arg_change(&self, name: &str) -> Option<Presence> {
+        let given = self.request.build_args.iter().find(|(other, _)| other == name);
+        self.baseline.build_arg(name, given.map(|(_, value)| value.as_str()))
     }
 
     pub(super) fn parent_done(&self, step: &Step) -> Done {
@@ -691,7 +708,7 @@ impl<'a> Steps<'a> {
         let owner = self.owner(&snapshot, &workdir.user).map_err(|error| self.step_error(step, error))?;
         let path = TreePath::new(&workdir.path);
         let state = keys::destination_state(&snapshot, &path, true).map_err(|error| self.step_error(step, error))?;
-        self.look_up(id, step, Key::new("WORKDIR", keys::workdir(workdir, owner, state)), Input::None)
+        self.look_up(id, step, self.key("WORKDIR", keys::workdir(workdir, owner, state)), Input::None)
     }
 
     /// The numbers that `user[:group]` means in a snapshot; an unknown name is root, as in BuildKit, but
@@ -828,11 +845,11 @@ impl Work<Step> for Steps<'_> {
             StepKind::Merge(merge) => self.settle_merge(id, step, merge),
             StepKind::Copy(copy) => {
                 let (components, prepared) = self.prepare_copy(step, copy)?;
-                self.look_up(id, step, Key::new("COPY", components), Input::Copy(prepared))
+                self.look_up(id, step, self.key("COPY", components), Input::Copy(prepared))
             }
             StepKind::Run(run) => {
                 let (components, prepared) = self.prepare_run(step, run)?;
-                self.look_up(id, step, Key::new("RUN", components), Input::Run(prepared))
+                self.look_up(id, step, self.key("RUN", components), Input::Run(prepared))
             }
         };
         if let Err(error) = &result

@@ -27,10 +27,7 @@ use std::sync::Arc;
 
 /// The components of a key that a trace stands for: the layers below, and what the bind mounts show.
 fn is_traced(run: &RunStep, component: &Component) -> bool {
-    let is_shown = |target: &str| {
-        component.label == keys::mounted_files_label(target) || component.label == keys::mounted_layers_label(target)
-    };
-    component.label == "parent" || binds(run).any(|(mount, _)| is_shown(&mount.target))
+    component.label == "parent" || binds(run).any(|(mount, _)| keys::is_of_mount(&component.label, &mount.target))
 }
 
 /// So many dependencies are looked at one by one sooner than the listings of then are read, which say which

@@ -144,7 +144,7 @@ impl Steps<'_> {
 
     /// Names what a hit differs in from the last build, where it has another key than then: an edit that was undone, or
     /// that another step met first, is what began all that runs behind it.
-    pub(super) fn name_changes(&self, step: &Step, key: &Key, input: &Input, why: &mut Why) {
+    pub(super) fn name_changes(&self, step: &Step, key: &Key, layer: LayerId, input: &Input, why: &mut Why) {
         if self.baseline.old(step.shown).is_none_or(|old| old.key.is_none_or(|old| old == key.id())) {
             return;
         }
@@ -157,6 +157,14 @@ impl Steps<'_> {
         why.changes = found.changes;
         self.name_ignore_file(&mut why.changes);
         why.dragged = self.dragged(step, &why.changes, &found.stacks);
+        if let StepKind::Run(run) = &step.kind
+            && self.baseline.old(step.shown).is_some_and(|old| old.layer == Some(layer))
+        {
+            // It did not look at what of its mounts is not what it was: nothing came of it.
+            let is_mounted = |label: &str| binds(run).any(|(mount, _)| keys::is_of_mount(label, &mount.target));
+            why.changes.retain(|change| !is_mounted(change.label()));
+            why.dragged.retain(|dragged| !is_mounted(&dragged.label));
+        }
     }
 
     /// A listing that a step reads, or that the store has.
@@ -169,11 +177,11 @@ impl Steps<'_> {
         let (key, input) = match &step.kind {
             StepKind::Run(run) => {
                 let (components, prepared) = self.prepare_run(step, run)?;
-                (Key::new("RUN", components), Input::Run(prepared))
+                (self.key("RUN", components), Input::Run(prepared))
             }
             StepKind::Copy(copy) => {
                 let (components, prepared) = self.prepare_copy(step, copy)?;
-                (Key::new("COPY", components), Input::Copy(prepared))
+                (self.key("COPY", components), Input::Copy(prepared))
             }
             _ => return Ok(Why::default()),
         };
@@ -251,13 +259,11 @@ impl Steps<'_> {
     /// mounts show something else. What of a mount the step did not look at is no reason.
     fn name_reads(&self, step: &Step, key: &Key, why: &mut Why) -> Result<(), StoreError> {
         let StepKind::Run(run) = &step.kind else { return Ok(()) };
-        let of_mount = |target: &str| [keys::mounted_files_label(target), keys::mounted_layers_label(target)];
         let targets: Vec<&str> = binds(run).map(|(mount, _)| mount.target.as_str()).collect();
-        let labels = why.changes.iter().map(Change::label).chain(why.dragged.iter().map(|one| one.label.as_str()));
-        let mut labels = labels.filter(|label| {
-            *label == "parent" || targets.iter().any(|target| of_mount(target).iter().any(|of| of == label))
-        });
-        if labels.next().is_none() {
+        let mut labels = why.changes.iter().map(Change::label).chain(why.dragged.iter().map(|one| one.label.as_str()));
+        let is_traced =
+            |label: &str| label == "parent" || targets.iter().any(|target| keys::is_of_mount(label, target));
+        if !labels.any(is_traced) {
             return Ok(());
         }
         let (root, mounts, is_usable) = match self.unlike(step, run, key)? {
@@ -270,7 +276,7 @@ impl Steps<'_> {
         };
         let mut is_in_mount = false;
         for (target, set) in targets.into_iter().zip(mounts).filter(|_| is_usable) {
-            let is_of = |label: &str| of_mount(target).iter().any(|of| of == label);
+            let is_of = |label: &str| keys::is_of_mount(label, target);
             let label = format!("{MOUNT_READS}{target}");
             let at = why.changes.iter().position(|change| is_of(change.label())).unwrap_or(why.changes.len());
             why.changes.retain(|change| !is_of(change.label()));
@@ -342,7 +348,8 @@ impl Steps<'_> {
             (_, "the working directory") => self.setting(step, &["WORKDIR"], ""),
             (_, "the command") if self.is_written_as_before(step) => self.setting(step, &["SHELL"], ""),
             (_, "the state of the destination" | "the state of the directories above" | "the owner") => {
-                self.root_of(step.parent)
+                let expanded = || self.is_written_as_before(step).then(|| self.expanded_root(step)).flatten();
+                self.root_of(step.parent).or_else(expanded)
             }
             (_, "files") => match &step.kind {
                 StepKind::Copy(copy) => match copy.origin {

@@ -52,6 +52,8 @@ pub fn diff(
         if a.is_empty() || b.is_empty() {
             if before.instruction != build.steps[index].instruction {
                 why.changes.push(instruction_change(&before.instruction, &build.steps[index].instruction));
+            } else if secrecy::names_in(&before.instruction).any(|name| is_other_argument(old, new, name)) {
+                why.changes.push(Change::Hidden { label: "the instruction".to_owned(), how: Presence::Changed });
             }
         } else {
             let found = compare::compare(&a, if b.is_empty() { empty } else { &b }, listing, stacks);
@@ -105,6 +107,13 @@ pub fn diff(
 /// An instruction that only changes the configuration never runs, whatever it was.
 fn ended(is_step: bool, miss: Miss) -> Verdict {
     if is_step { Verdict::Miss(miss) } else { Verdict::Hit(Hit::Configuration) }
+}
+
+/// Whether two builds were given different values of an argument.
+fn is_other_argument(old: &Build, new: &Build, name: &str) -> bool {
+    let given =
+        |build: &Build| build.asked.build_args.iter().find(|(other, _)| other == name).map(|(_, digest)| *digest);
+    given(old) != given(new)
 }
 
 /// The change of an instruction's text; one that sets a secret is not repeated.

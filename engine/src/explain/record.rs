@@ -3,7 +3,8 @@
 //! A build explains itself from its record alone, whatever was pruned since. Values of build arguments are
 //! kept as digests, values of secrets not at all. Knows nothing of where records are.
 
-use super::change::{Change, FileSet};
+use super::change::{Change, FileChange, FileSet};
+use super::secrecy::SecretArguments;
 use super::verdict::{Hit, Verdict};
 use crate::digest::{ContentId, ImageKey, KeyId, LayerId, SnapshotId};
 use serde::{Deserialize, Serialize};
@@ -259,6 +260,22 @@ impl Unskipped {
             Unskipped::Networked => "read nothing that changed, but used the network".to_owned(),
             Unskipped::Incomplete(reason) => {
                 format!("was seen to read nothing that changed, but that may not be all: {reason}")
+            }
+        }
+    }
+}
+
+impl Why {
+    /// Puts the names of secret arguments in the place of their values: a path may be made of one.
+    pub fn name_secrets(&mut self, secrets: &SecretArguments) {
+        let sets = self.changes.iter_mut().filter_map(|change| match change {
+            Change::Files { set, .. } => Some(set),
+            _ => None,
+        });
+        for file in sets.chain(&mut self.output).flat_map(|set| &mut set.files) {
+            file.path = secrets.named_in(&file.path).into_owned();
+            if let FileChange::RenamedFrom(old) = &mut file.change {
+                *old = secrets.named_in(old).into_owned();
             }
         }
     }

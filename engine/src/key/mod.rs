@@ -10,6 +10,7 @@ mod encode;
 pub mod eval;
 
 use crate::digest::{KeyId, LayerId, StepId};
+use crate::explain::secrecy::{self, SecretArguments};
 use crate::stack::Stack;
 use serde::{Deserialize, Serialize};
 
@@ -80,10 +81,22 @@ impl Component {
         Component { label: label.into(), value: Value::Text(value.into()) }
     }
 
+    /// The same without the values of secret arguments: a text that has one is kept as its digest.
+    #[must_use]
+    pub fn without(self, secrets: &SecretArguments) -> Self {
+        let label = secrets.named_in(&self.label).into_owned();
+        match self.value {
+            Value::Text(text) if secrets.are_in(&text) => {
+                Component { label, value: Value::Hidden(encode::hidden(&text)) }
+            }
+            value => Component { label, value },
+        }
+    }
+
     /// A component that is a variable: its value, or its digest where the name speaks of a secret.
     pub fn variable(kind: &str, name: &str, value: &str) -> Self {
         let label = format!("{kind} {name}");
-        match crate::explain::secrecy::is_secret(name) {
+        match secrecy::is_secret(name) {
             true => Component { label, value: Value::Hidden(encode::hidden(value)) },
             false => Component::text(label, value),
         }

@@ -28,6 +28,7 @@ pub use step::{
 pub use targets::{Goals, goals};
 
 use crate::digest::ImageKey;
+use crate::explain::secrecy::SecretArguments;
 use crate::graph::NodeId;
 use crate::image::config::ImageConfig;
 use intern::Interned;
@@ -182,6 +183,11 @@ pub fn plan(wanted: &[Wanted<'_>], images: &Images) -> Result<Planned, PlanError
     let mut told = HashSet::new();
     // What is wrong for two results is wrong once.
     problems.retain(|one| sheets.len() == 1 || told.insert((one.span, one.message.clone())));
+    for secrets in sheets.iter().map(|sheet| &sheet.secrets) {
+        for problem in &mut problems {
+            problem.message = secrets.named_in(&problem.message).into_owned();
+        }
+    }
     let has_error = problems.iter().any(|one| one.severity == kiln_dsl::diagnostic::Severity::Error);
     if has_error {
         return Err(PlanError::Findings(problems));
@@ -204,6 +210,8 @@ struct Sheet<'a> {
     stages: Vec<StageText<'a>>,
     /// The stages that are wanted, by their numbers.
     targets: Vec<usize>,
+    /// The values that are told by the names of their arguments.
+    secrets: SecretArguments,
 }
 
 impl<'a> Sheet<'a> {
@@ -225,7 +233,8 @@ impl<'a> Sheet<'a> {
             };
             targets.push(found);
         }
-        Ok(Sheet { options, globals, escape: document.directives.escape, stages, targets })
+        let secrets = SecretArguments::of(&options.build_args);
+        Ok(Sheet { options, globals, escape: document.directives.escape, stages, targets, secrets })
     }
 }
 
@@ -252,6 +261,7 @@ struct Planner<'a> {
     globals: &'a Globals,
     escape: char,
     stages: &'a [StageText<'a>],
+    secrets: &'a SecretArguments,
     done: Vec<Option<StageState>>,
     /// The stages that are being planned: one that is met again stands on itself.
     open: Vec<usize>,
@@ -284,6 +294,7 @@ impl<'a> Planner<'a> {
             globals: &sheet.globals,
             escape: sheet.escape,
             stages: &sheet.stages,
+            secrets: &sheet.secrets,
             done: sheet.stages.iter().map(|_| None).collect(),
             open: Vec::new(),
             line: 0,
@@ -455,10 +466,14 @@ impl Planner<'_> {
         &mut self,
         state: &mut StageState,
         stage: &StageText<'_>,
-        (instruction, values): (String, Vec<Option<String>>),
+        (mut instruction, mut values): (String, Vec<Option<String>>),
         (line, span): (u32, Span),
         node: Option<NodeId>,
     ) {
+        if self.secrets.are_in(&instruction) {
+            let told = self.secrets.named_in(&instruction).into_owned();
+            values.push(Some(std::mem::replace(&mut instruction, told)));
+        }
         state.ordinal += 1;
         let lane = state.lane(&self.options.platform);
         let (label, total) = &state.prefix;

@@ -59,7 +59,7 @@ pub struct Shown {
     pub name: String,
     /// The stage's name, or its number.
     pub stage: String,
-    /// The instruction with its values expanded.
+    /// The instruction with its values expanded; those of arguments whose names speak of secrets are told by the name.
     pub instruction: String,
     /// First line in the Dockerfile, from 1; 0 for a trigger of a base image.
     pub line: u32,

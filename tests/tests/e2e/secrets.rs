@@ -82,6 +82,93 @@ fn no_secret_is_in_any_layer_history_log_key_record_event_or_error() {
 }
 
 #[test]
+fn the_value_of_an_argument_that_is_named_as_a_secret_is_in_no_key_record_event_log_or_error() {
+    const VALUES: [&str; 2] = ["s3cr3t-argument-4714", "s3cr3t-argument-4715"];
+    let kiln = Kiln::new();
+    let project = Project::new(&[("a", "a"), (".dockerignore", "Dockerfile\n")]);
+    let path = project.path().to_str().unwrap();
+    let mut said = String::new();
+    let steps = "FROM kiln/host\nARG NPM_TOKEN\nARG X=a-$NPM_TOKEN\nLABEL token=$NPM_TOKEN\nENV URL=https://me:$NPM_TOKEN@host\n\
+                 COPY --chown=$NPM_TOKEN a /a\nUSER ${NPM_TOKEN}0\nUSER root\nVOLUME /v-$X\nSTOPSIGNAL 9\nRUN echo $URL; true\n";
+    let argument = |value: &str| format!("NPM_TOKEN={value}");
+    let mut build = |text: &str, value: &str, progress: &str| {
+        project.write("Dockerfile", text);
+        let ran = kiln.run(["build", "--progress", progress, "--build-arg", &argument(value), path]);
+        said += &format!("{}{}", ran.stdout, ran.stderr);
+        ran
+    };
+    // Builds that give no image, because what is in an image's configuration is there for all to see.
+    let failing = format!("{steps}RUN exit 3\n");
+    for value in VALUES {
+        for progress in ["plain", "json"] {
+            assert_eq!(build(&failing, value, progress).code, Some(1));
+        }
+    }
+    let missing = build(&format!("{steps}COPY $NPM_TOKEN-file /\n"), VALUES[0], "plain");
+    assert!(missing.stderr.contains("$NPM_TOKEN-file is not in the context"), "{}", missing.stderr);
+    let wrong = build(&format!("{steps}EXPOSE $NPM_TOKEN\n"), VALUES[0], "plain");
+    assert_eq!(wrong.code, Some(1));
+    let changed = build(&failing, VALUES[1], "plain");
+    assert!(changed.stdout.contains("LABEL token=$NPM_TOKEN") || changed.stderr.contains("LABEL token=$NPM_TOKEN"));
+    let mut explained = String::new();
+    for command in [
+        &["explain", "--all"][..],
+        &["explain", "--all", "--json"],
+        &["explain", "--all", "5"],
+        &["graph", "--format", "json"],
+        &["builds"],
+        &["plan", path],
+    ] {
+        explained += &kiln.run(command).stdout;
+    }
+    let log = kiln.run(["log", "11"]).ok().stdout;
+    assert_eq!(log, "https://me:***@host\n");
+    for value in VALUES {
+        assert!(
+            !said.contains(value) && !explained.contains(value),
+            "{value} is in what was printed:\n{said}{explained}"
+        );
+        assert_eq!(holding(kiln.scratch(), value.as_bytes()), [] as [PathBuf; 0]);
+    }
+}
+
+#[test]
+fn a_changed_value_of_a_secret_argument_is_named_as_changed_without_the_value() {
+    let kiln = Kiln::new();
+    let project = Project::new(&[(".dockerignore", "Dockerfile\n"), ("a", "a")]);
+    project.write(
+        "Dockerfile",
+        "FROM scratch\nARG API_KEY\nLABEL key=$API_KEY\nENV URL=https://$API_KEY/\nCOPY a /$API_KEY/a\nWORKDIR /w/$API_KEY\n",
+    );
+    let build = |value: &str| {
+        let argument = format!("API_KEY={value}");
+        kiln.build(["--build-arg", &argument, project.path().to_str().unwrap()]).ok()
+    };
+    let first = build("hunter2");
+    let second = build("hunter3");
+    let unsaid = second.verdicts();
+    assert_eq!(
+        unsaid,
+        [
+            "FROM scratch = hit (configuration)",
+            "ARG API_KEY = hit (configuration: --build-arg API_KEY changed)",
+            "LABEL key=$API_KEY = hit (configuration: the instruction changed)",
+            "ENV URL=https://$API_KEY/ = hit (configuration: the instruction changed)",
+            "COPY a /$API_KEY/a = miss (parent changed ← [2/6] ARG API_KEY)",
+            "WORKDIR /w/$API_KEY = miss (parent changed ← [2/6] ARG API_KEY)",
+        ]
+    );
+    assert_ne!(first.image(), second.image());
+    let told = kiln.run(["explain", "--all"]).ok().stdout;
+    assert!(told.contains("--build-arg API_KEY") && !told.contains("hunter"), "{told}");
+    let ids = [first, second]
+        .map(|build| build.events.iter().find_map(|event| Some(event["build"].as_str()?.to_owned())).unwrap());
+    let told = kiln.run(["diff", &ids[0], &ids[1]]).ok().stdout;
+    // What two images have in them is told as it is: their files' names are for all to see.
+    assert!(told.contains("LABEL key=$API_KEY: changed") && !told.contains("key=hunter"), "{told}");
+}
+
+#[test]
 fn a_step_signs_with_an_agent_whose_keys_it_never_sees() {
     let (Some(_), Some(_)) = (has_tool("ssh-keygen"), has_tool("ssh-agent")) else { return };
     let kiln = Kiln::new();
