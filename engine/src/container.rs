@@ -229,7 +229,7 @@ fn spec(
         lowers.push(layer.path().to_path_buf());
         held.push(layer);
     }
-    lowers.extend(snapshot.dirs());
+    lowers.extend(store.combined(snapshot.dirs())?);
     let workdir = request.workdir.as_ref().unwrap_or(&config.config.working_dir);
     let spec = Spec {
         lowers,

@@ -282,7 +282,7 @@ impl Steps<'_> {
             above.push(Lower { dirs: lowers.clone(), listing: None });
             held.discarded.push(empty);
         }
-        let spec = Spec {
+        let mut spec = Spec {
             lowers,
             upper: staged.path().to_path_buf(),
             work: work.path().to_path_buf(),
@@ -302,6 +302,9 @@ impl Steps<'_> {
         arguments.for_each(|(_, value)| held.secrets.add(value.as_bytes()));
         let _ = secrets.set(std::mem::take(&mut held.secrets));
         let tracer = self.tracer(run, above, &snapshot, (&held.bound, &spec.mounts))?;
+        if tracer.is_none() {
+            self.bound_lowers(&mut spec)?;
+        }
         let (exit, traced) = sandbox::run_traced(&spec, tracer, output, self.cancel_of(step))?;
         if exit != sandbox::Exit::Code(0) {
             // One that reached the network, or may have, can succeed with the same inputs.
@@ -324,8 +327,20 @@ impl Steps<'_> {
         Ok((exit, Made { trace, ..Made::whole(tree, staged) }))
     }
 
+    /// Keeps overlays that are not watched within the kernel's limit.
+    fn bound_lowers(&self, spec: &mut Spec) -> Result<(), StoreError> {
+        spec.lowers = self.store.combined(std::mem::take(&mut spec.lowers))?;
+        for mount in &mut spec.mounts {
+            if let MountSource::Overlay { lowers, .. } = &mut mount.source {
+                *lowers = self.store.combined(std::mem::take(lowers))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A shell on the terminal in the root that a failed command has left.
-    fn look_around(&self, spec: Spec, step: &Step) -> Result<(), RunError> {
+    fn look_around(&self, mut spec: Spec, step: &Step) -> Result<(), RunError> {
+        self.bound_lowers(&mut spec)?;
         // One shell has the terminal at a time.
         static TERMINAL: Mutex<()> = Mutex::new(());
         let _turn = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// One execution in a sandbox.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// The overlay's lower directories, the topmost first. At least one; the kernel takes up to 500.
+    /// The overlay's lower directories, the topmost first. At least one; the kernel takes up to 500, and a
+    /// caller combines what is more.
     /// The first is the stub layer where [`super::Stubs`] made one.
     pub lowers: Vec<PathBuf>,
     /// Takes what the step changes. Exists, empty, on the same file system as `work`.

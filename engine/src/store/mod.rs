@@ -24,6 +24,7 @@
 pub mod adopt;
 pub mod blob;
 pub mod builds;
+mod combined;
 pub mod db;
 pub mod image;
 pub mod layer;
@@ -123,6 +124,7 @@ pub struct Store {
     is_frozen: bool,
     /// Listings that need not be read, where that was asked for.
     recent: OnceLock<Mutex<Recent>>,
+    combined: combined::Combined,
 }
 
 impl Store {
@@ -160,6 +162,7 @@ impl Store {
             pins: OnceLock::new(),
             making: Mutex::new(()),
             recent: OnceLock::new(),
+            combined: combined::Combined::default(),
         })
     }
 

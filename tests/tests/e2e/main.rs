@@ -5,6 +5,7 @@
 mod binds;
 mod branches;
 mod caching;
+mod deep;
 mod docs;
 mod errors;
 mod examples;

@@ -65,9 +65,20 @@ pub(super) type Opened = Vec<Option<Vec<OwnedFd>>>;
 /// The name of what an overlay keeps for itself.
 const OVERLAY_ATTRIBUTES: &[u8] = b"user.overlay.";
 
+/// A deep stack is more directories than a process may usually have open: it may have as many as it can get.
+fn allow_files(count: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < 2 * count as u64) {
+        // Where it is not allowed, opening fails and says so.
+        let _refused = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
+
 impl Layers {
     /// Opens the directories.
     pub(super) fn open(lowers: &[Lower]) -> Result<Layers, Errno> {
+        allow_files(lowers.iter().map(|lower| lower.dirs.len()).sum());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut first_inode = 2;
         let open = |lower: &Lower| {

@@ -3,6 +3,7 @@
 
 mod build;
 mod memory;
+mod parallel;
 mod parse;
 mod speed;
 mod tracing;
@@ -12,5 +13,12 @@ use crate::frame::Section;
 
 /// All sections, in the order of the page.
 pub fn sections() -> Vec<Section> {
-    vec![speed::section(), memory::section(), watch::section(), tracing::section(), parse::section()]
+    vec![
+        speed::section(),
+        memory::section(),
+        parallel::section(),
+        watch::section(),
+        tracing::section(),
+        parse::section(),
+    ]
 }
