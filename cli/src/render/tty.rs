@@ -3,8 +3,8 @@
 //! While nothing runs there is nothing to animate: events are painted as they come, and the
 //! painter's thread begins with the first step that runs. Knows nothing of what is painted.
 
-use super::WRITE_BUFFER_BYTES;
 use super::screen::{Screen, Size};
+use super::{Gathering, WRITE_BUFFER_BYTES};
 use crate::streams::Stream;
 use kiln_engine::event::{Event, Sink};
 use std::io::{BufWriter, Write};
@@ -34,6 +34,7 @@ struct Shared {
 struct State {
     screen: Screen,
     painter: Painter,
+    gathering: Gathering,
 }
 
 /// The thread that paints while steps run.
@@ -49,7 +50,7 @@ enum Painter {
 impl TtySink {
     /// Paints on `stream`, whose size `measure` says.
     pub fn new(stream: Stream, colour: bool, measure: Measure) -> Self {
-        let state = State { screen: Screen::new(colour), painter: Painter::None };
+        let state = State { screen: Screen::new(colour), painter: Painter::None, gathering: Gathering::new() };
         let (state, wake) = (Mutex::new(state), Condvar::new());
         TtySink { shared: Arc::new(Shared { state, wake, stream, measure, began: Instant::now() }) }
     }
@@ -60,6 +61,7 @@ impl Sink for TtySink {
         let shared = &self.shared;
         let is_last = matches!(event, Event::BuildFinished { .. });
         let mut state = shared.lock();
+        let can_wait = state.gathering.can_wait(&event);
         state.screen.event(event, shared.began.elapsed());
         if is_last {
             let painter = std::mem::replace(&mut state.painter, Painter::Stopped);
@@ -77,7 +79,7 @@ impl Sink for TtySink {
             let spawned = Builder::new().name("painter".into()).spawn(move || painter.run());
             state.painter = spawned.map_or(Painter::None, Painter::Running);
         }
-        if !matches!(state.painter, Painter::Running(_)) {
+        if !matches!(state.painter, Painter::Running(_)) && !can_wait {
             shared.paint(&mut state);
         }
     }
