@@ -35,7 +35,12 @@ fn find_busybox() -> Option<PathBuf> {
 
 /// A Dockerfile with this text, the base filled in for `BASE`.
 pub fn dockerfile(context: &Path, text: &str) -> Result<()> {
-    Ok(fs::write(context.join("Dockerfile"), text.replace("BASE", crate::lab::BASE))?)
+    dockerfile_as(context, "Dockerfile", text)
+}
+
+/// The same with another name.
+pub fn dockerfile_as(context: &Path, name: &str, text: &str) -> Result<()> {
+    Ok(fs::write(context.join(name), text.replace("BASE", crate::lab::BASE))?)
 }
 
 /// The path of one of many small files below `dir`.

@@ -48,6 +48,13 @@ pub enum Bound {
     Seconds(f64),
     /// So many times the median of the contestant named [`FLOOR`].
     TimesFloor(f64),
+    /// So many times the median of the contestant named [`FLOOR`], and so many bytes resident, at most.
+    TimesFloorWithin {
+        /// The times.
+        times: f64,
+        /// Resident.
+        bytes: u64,
+    },
     /// A median of so many seconds more than that of [`FLOOR`].
     SecondsOverFloor(f64),
     /// So many bytes resident, at most.
@@ -150,6 +157,9 @@ impl Measured<'_> {
         Some(match self.row.bound? {
             Bound::Seconds(seconds) => first.median <= seconds,
             Bound::TimesFloor(times) => first.median <= times * self.of(FLOOR)?.median,
+            Bound::TimesFloorWithin { times, bytes } => {
+                first.median <= times * self.of(FLOOR)?.median && first.resident <= bytes
+            }
             Bound::SecondsOverFloor(seconds) => first.median <= self.of(FLOOR)?.median + seconds,
             Bound::Bytes(bytes) => first.resident <= bytes,
             Bound::Latency { median, p99 } => first.median <= median && first.p99 <= p99,

@@ -38,6 +38,7 @@ fn bound(bound: Option<Bound>) -> String {
     match bound {
         Some(Bound::Seconds(bound)) => format!("≤ {}", seconds(bound)),
         Some(Bound::TimesFloor(times)) => format!("≤ {times} × floor"),
+        Some(Bound::TimesFloorWithin { times, bytes }) => format!("≤ {times} × floor, ≤ {} MB", bytes >> 20),
         Some(Bound::SecondsOverFloor(over)) => format!("≤ floor + {}", seconds(over)),
         Some(Bound::Bytes(bytes)) => format!("≤ {} MB", bytes >> 20),
         Some(Bound::Latency { median, p99 }) => format!("≤ {}, p99 ≤ {}", seconds(median), seconds(p99)),

@@ -2,6 +2,7 @@
 //! its own.
 
 mod build;
+mod graph;
 mod memory;
 mod parallel;
 mod parse;
@@ -20,5 +21,6 @@ pub fn sections() -> Vec<Section> {
         watch::section(),
         tracing::section(),
         parse::section(),
+        graph::section(),
     ]
 }
