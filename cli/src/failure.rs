@@ -64,6 +64,14 @@ pub enum UsageError {
         /// What to do in its place.
         advice: String,
     },
+    /// Targets that are several builds, where there can be one only.
+    #[error("{what}, and these targets are several: they differ in their files, contexts or arguments")]
+    Several {
+        /// What can be had of one build only.
+        what: String,
+        /// The commands of which each has one.
+        commands: String,
+    },
     /// The value of a flag.
     #[error("invalid value {value:?} for {flag}: {reason}")]
     Value {
@@ -182,6 +190,7 @@ impl UsageError {
     fn advice(&self) -> Option<String> {
         match self {
             UsageError::Unsupported { advice, .. } => Some(advice.clone()),
+            UsageError::Several { commands, .. } => Some(format!("run them one by one: {commands}")),
             UsageError::Value { help, .. } => help.clone(),
             UsageError::Terminal { advice, .. } => Some((*advice).to_owned()),
             UsageError::NoStore => Some("set KILN_STORE to a directory".into()),

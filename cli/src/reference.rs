@@ -33,7 +33,7 @@ always the last.
 | event | fields |
 |---|---|
 | `build_started` | `build`: its name in the store. `steps`: all steps, each with `name`, `stage`, `instruction` and \
-`line` (from 1; 0 where no line states the step). Later events name a step by its place in this list, from 0 |
+`line` (from 1; 0 where no line states the step), and `file` where the line is one of an included file. Later events name a step by its place in this list, from 0 |
 | `step_started` | `step`. `reason`: why it runs. A hit has no such event |
 | `step_log` | `step`. `stream`: `stdout` or `stderr`. `text`: what was written, with its newlines |
 | `step_finished` | `step`. `verdict`: `hit`, `miss`, `failed` or `cancelled`. `reason`: in words. `duration`: seconds |

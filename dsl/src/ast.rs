@@ -27,6 +27,30 @@ pub struct Document {
     pub targets: Vec<TargetDecl>,
     /// The stages that must succeed and are no image, as written; branches too.
     pub checks: Vec<Word>,
+    /// What depends on the platform that is built for by an IF that asked for it; known once alternatives are decided.
+    pub bound: Vec<Bound>,
+    /// What conditions asked for; known once alternatives are decided.
+    pub asked: Vec<Asked>,
+}
+
+/// An argument that decided an IF.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// Its name.
+    pub name: String,
+    /// What it was; `None` where it was not set.
+    pub value: Option<String>,
+    /// Whether the build said so, and not the file.
+    pub is_given: bool,
+}
+
+/// What is there, or is not, because of the platform that is built for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bound {
+    /// The place of a FROM, or of an ARG before the first one, among the instructions.
+    pub owner: usize,
+    /// From which instruction of the stage on: the place of the owner is all of it, that behind the last one its result.
+    pub at: usize,
 }
 
 /// `TARGET name = stage + …`, of the extended language.

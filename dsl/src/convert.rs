@@ -3,7 +3,7 @@
 //! Branches become stages with names that Docker takes, their variables ARGs; what Docker can ignore stands behind
 //! `# kiln:`. Pure. Knows nothing of how alternatives are decided.
 
-use crate::ast::{Command, Document, From, Instruction, Word};
+use crate::ast::{ArgDecl, Command, Document, From, Instruction, Word};
 use crate::diagnostic::Diagnostic;
 use crate::extended;
 use crate::extended::branch_name::BranchName;
@@ -70,14 +70,20 @@ pub fn dockerfile(document: &Document, last: Option<usize>) -> Result<String, Ve
         problems: Vec::new(),
     };
     printer.directives(document);
+    printer.decided(document);
     for key in &document.keys {
         if let Some(expr) = &key.expr {
             let text = printer.key(&expr.to_string());
             printer.out += &format!("# kiln: KEY {} = {text}\n", key.name.value);
         }
     }
-    for instruction in &document.instructions[..end] {
-        printer.instruction(instruction);
+    for (at, instruction) in document.instructions[..end].iter().enumerate() {
+        match &instruction.command {
+            Command::Arg(declared) if starts.first().is_none_or(|&first| at < first) => {
+                printer.argument(instruction, declared, document);
+            }
+            _ => printer.instruction(instruction),
+        }
     }
     printer.targets(document, end == document.instructions.len());
     match printer.problems.is_empty() {
@@ -105,6 +111,56 @@ impl Printer {
         if let Some(check) = &directives.check {
             self.out += &format!("# check={}\n", check.value);
         }
+    }
+
+    /// What decided the alternatives that are not in the file any more.
+    fn decided(&mut self, document: &Document) {
+        if document.asked.is_empty() {
+            return;
+        }
+        let words = document.asked.iter().map(|one| match &one.value {
+            Some(value) => format!("{}={}", one.name, value.replace('\n', "\\n")),
+            None => format!("{} not set", one.name),
+        });
+        self.out += &format!("# Alternatives are decided for {}.\n#\n", words.collect::<Vec<_>>().join(", "));
+    }
+
+    /// An ARG before the first FROM: one that the build gave a value, by which an alternative was decided, has it as its
+    /// default.
+    fn argument(&mut self, instruction: &Instruction, declared: &[ArgDecl], document: &Document) {
+        let given = |name: &str| {
+            let asked = document.asked.iter().find(|one| one.is_given && one.name == name)?;
+            // No word of a Dockerfile holds a line feed.
+            asked.value.as_deref().filter(|value| !value.contains('\n')).map(|value| self.quoted(value))
+        };
+        let texts: Vec<(Option<String>, String)> = declared
+            .iter()
+            .map(|one| {
+                let (name, value) = (&one.name.value, given(&one.name.value));
+                let written = value.as_deref().or(one.default.as_ref().map(|default| default.value.as_str()));
+                (value.clone(), written.map_or_else(|| name.clone(), |text| format!("{name}={text}")))
+            })
+            .collect();
+        if texts.iter().all(|(value, _)| value.is_none()) {
+            return self.instruction(instruction);
+        }
+        for comment in &instruction.comments {
+            self.out += &format!("# {}\n", comment.value);
+        }
+        let texts: Vec<String> = texts.into_iter().map(|(_, text)| text).collect();
+        self.out += &format!("ARG {}\n", texts.join(" "));
+    }
+
+    /// A value as a word of a Dockerfile.
+    fn quoted(&self, value: &str) -> String {
+        if !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@+,".contains(c)) {
+            return value.to_owned();
+        }
+        let escaped = value.chars().flat_map(|c| {
+            let escape = (matches!(c, '"' | '$') || c == self.escape).then_some(self.escape);
+            escape.into_iter().chain([c])
+        });
+        format!("\"{}\"", escaped.collect::<String>())
     }
 
     /// The text of a key, names of branches in it as they are now.

@@ -87,6 +87,9 @@ pub struct StepInfo {
     pub instruction: String,
     /// First line in the Dockerfile, counted from 1; 0 for a step that no line states.
     pub line: u32,
+    /// The file that the line is of, where that is an included one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Its platform: `linux/amd64`, or `linux/amd64->arm64` where it runs on one and its result depends on another that
     /// is built for; empty where it has none.
     pub platform: String,

@@ -67,10 +67,10 @@ pub struct Args {
     #[arg(long)]
     no_cache: bool,
     /// Look up no earlier result in these stages
-    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    #[arg(long, value_name = "STAGE")]
     no_cache_filter: Vec<String>,
     /// Fail where a step misses, before it runs, with an exit code of its own: in any stage, or in these
-    #[arg(long, value_name = "STAGE", value_delimiter = ',', num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true)]
     fail_on_miss: Option<Vec<String>>,
     /// Run the commands of hits again, and fail where one makes something else than before
     #[arg(long)]

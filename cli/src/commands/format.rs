@@ -50,6 +50,11 @@ pub struct ProseArgs {
 }
 
 impl ProseArgs {
+    /// Whether a person reads it.
+    pub fn is_text(self) -> bool {
+        !self.json && self.format == Prose::Text
+    }
+
     /// `value` as a program reads it; `None` where a person does.
     pub fn data(self, value: &impl Serialize) -> Option<String> {
         match (self.json, self.format) {

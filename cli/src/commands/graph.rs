@@ -20,7 +20,7 @@ pub enum Language {
 /// Its arguments.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A build's id or its beginning, or an image's name [default: the last build]
+    /// A build's id or its beginning, an image's name, or a target of kiln.ron [default: the last build]
     build: Option<String>,
     /// How the graph is written
     #[arg(long, value_enum, default_value_t = Language::Dot)]
@@ -31,7 +31,9 @@ impl Args {
     /// Prints the graph of a build's steps with their verdicts.
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
         let here = std::env::current_dir().ok();
-        let which = Which { name: self.build.as_deref(), directory: here.as_deref() };
+        // What means no build is told by its own name.
+        let named = self.build.as_deref().map(|word| super::explain::named(session, word)).transpose()?.flatten();
+        let which = Which { name: named.as_deref().or(self.build.as_deref()), directory: here.as_deref() };
         let report = session.engine.explain(&session.store()?, which)?;
         session.print(&graph::drawn(&report, self.format))?;
         Ok(Exit::Success)

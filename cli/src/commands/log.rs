@@ -11,7 +11,7 @@ use kiln_engine::manage::Which;
 /// Its arguments.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A build's id or its beginning, or an image's name [default: the last build]
+    /// A build's id or its beginning, an image's name, or a target of kiln.ron [default: the last build]
     #[arg(value_name = "BUILD")]
     first: String,
     /// A step of it: its number, or a part of its name
@@ -26,11 +26,11 @@ impl Args {
     /// Prints what the step wrote: its standard output and its standard error, each to ours.
     pub fn run(self, session: &Session<'_>) -> Result<Exit, Failure> {
         let (build, step) = match &self.second {
-            Some(step) => (Some(self.first.as_str()), Some(step.as_str())),
-            None => selection(session, None, Some(self.first.as_str()))?,
+            Some(step) => selection(session, Some(self.first.as_str()), Some(step.as_str()))?,
+            None => (None, Some(self.first.as_str())),
         };
         let here = std::env::current_dir().ok();
-        let which = Which { name: build, directory: here.as_deref() };
+        let which = Which { name: build.as_deref(), directory: here.as_deref() };
         for (stream, text) in session.engine.log(&session.store()?, which, step.unwrap_or_default())? {
             let text = if self.raw { text } else { clean::lines(&text).map(|line| clean::line(line) + "\n").collect() };
             match stream {

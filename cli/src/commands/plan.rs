@@ -10,6 +10,8 @@ use crate::failure::{Failure, UsageError};
 use crate::render::LineSink;
 use crate::render::plain::Plain;
 use crate::session::Session;
+use kiln_engine::api::{Cancel, Request, Target};
+use kiln_engine::event::Sink;
 use std::path::PathBuf;
 
 /// Its arguments.
@@ -68,30 +70,50 @@ impl Args {
             let (first, second) = ("kiln plan".to_owned(), "--check or --call".to_owned());
             return Err(UsageError::Conflict { first, second, reason: "both say what a build would do" }.into());
         }
-        let meaning = request::resolve(self.build, session)?;
-        if self.graph == Some(Drawing::Text) {
-            let outline = session.engine.outline(&meaning.request)?;
-            session.print(&self.prose.data(&outline).unwrap_or_else(|| outline::text(&outline)))?;
-            return Ok(Exit::Success);
+        let meaning = request::resolve(self.build.clone(), session)?;
+        let is_for_people = matches!(self.graph, None | Some(Drawing::Text)) && self.prose.is_text();
+        if !meaning.rest.is_empty() && !is_for_people {
+            return Err(UsageError::Several {
+                what: "a plan for programs is one of one build".into(),
+                commands: meaning.commands("plan", &self.build),
+            }
+            .into());
         }
         let cancel = (session.catch_interrupts)().map_err(Failure::Signals)?;
         // Warnings of the plan stay out of the answer.
         let sink = LineSink::new(Plain::default(), session.err.clone());
-        if !meaning.rest.is_empty() {
-            return Err(UsageError::Unsupported {
-                what: "planning targets that are several builds".into(),
-                advice: "name one of them, or targets with the same file, context and arguments".into(),
-            }
-            .into());
+        for (at, request) in meaning.requests().enumerate() {
+            let heading = match meaning.rest.is_empty() {
+                true => String::new(),
+                false => {
+                    let names: Vec<&str> = request.targets.iter().filter_map(Target::called).collect();
+                    format!("{}{}\n\n", if at > 0 { "\n" } else { "" }, names.join(", "))
+                }
+            };
+            let text = self.planned(request, session, &sink, &cancel)?;
+            session.print(&(heading + &text))?;
         }
-        let report = session.engine.plan(&meaning.request, &self.changed, &sink, &cancel)?;
+        Ok(Exit::Success)
+    }
+
+    /// What one build would do.
+    fn planned(
+        &self,
+        request: &Request,
+        session: &Session<'_>,
+        sink: &dyn Sink,
+        cancel: &Cancel,
+    ) -> Result<String, Failure> {
+        if self.graph == Some(Drawing::Text) {
+            let outline = session.engine.outline(request)?;
+            return Ok(self.prose.data(&outline).unwrap_or_else(|| outline::text(&outline)));
+        }
+        let report = session.engine.plan(request, &self.changed, sink, cancel)?;
         let detail = Detail { all: self.prose.all, now: session.now };
-        let text = match self.graph.and_then(Drawing::language) {
+        Ok(match self.graph.and_then(Drawing::language) {
             Some(language) => graph::drawn(&report, language),
             None => self.prose.data(&report).unwrap_or_else(|| explain::build(&report, detail)),
-        };
-        session.print(&text)?;
-        Ok(Exit::Success)
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::render::tty::TtySink;
 use crate::report;
 use crate::session::Session;
 use crate::text::{clean, quantity};
-use kiln_engine::api::{BuildError, Context, Outcome, Request};
+use kiln_engine::api::{BuildError, Built, Context, Outcome, Request, Target};
 use kiln_engine::container::{RunRequest, Runner};
 use kiln_engine::event::{Event, Sink};
 use kiln_engine::watch::{Driver, Ended, Options};
@@ -66,9 +66,11 @@ impl Args {
     /// Watches until Ctrl-C.
     pub fn run(mut self, session: &Session<'_>) -> Result<Exit, Failure> {
         let meaning = self.meaning(session)?;
-        if let Some(target) = meaning.targets.first() {
+        // Of several targets those that say how they are watched say it, the first one before the others.
+        for target in &meaning.targets {
             self.settings(&target.watch);
         }
+        let runs = meaning.targets.iter().position(|target| target.watch.run == Some(true)).unwrap_or_default();
         let options = self.options()?;
         let stop_timeout = match &self.stop_timeout {
             Some(text) => duration("--stop-timeout", text)?,
@@ -92,6 +94,7 @@ impl Args {
             sink: RefCell::new(None),
             command: RefCell::new(exec::Command::default()),
             container: RefCell::new(container::Container::default()),
+            runs,
             stop_timeout,
             changed: RefCell::new(Vec::new()),
         };
@@ -132,9 +135,8 @@ impl Args {
     fn meaning(&self, session: &Session<'_>) -> Result<Meaning, UsageError> {
         let mut meaning = request::resolve(self.build.clone(), session)?;
         if !meaning.rest.is_empty() {
-            let what = "watching targets that are several builds".to_owned();
-            let advice = "name one of them, or targets with the same file, context and arguments".into();
-            return Err(UsageError::Unsupported { what, advice });
+            let commands = meaning.commands("watch", &self.build);
+            return Err(UsageError::Several { what: "one build is watched at a time".to_owned(), commands });
         }
         if !matches!(meaning.request.context, Context::Directory(_)) {
             let what = "watching a context that is no directory".to_owned();
@@ -162,6 +164,8 @@ struct Watching<'a> {
     sink: RefCell<Option<(Arc<dyn Sink + Send + Sync>, Instant)>>,
     command: RefCell<exec::Command>,
     container: RefCell<container::Container>,
+    /// Which of several targets is run: the first that says so.
+    runs: usize,
     stop_timeout: Duration,
     /// What has changed since the last good build.
     changed: RefCell<Vec<String>>,
@@ -213,8 +217,7 @@ impl Watching<'_> {
 
     /// Runs the image that was built, unless it runs already. One that cannot be run leaves the old one running.
     fn restart(&self, outcome: &Outcome, runner: &Runner) {
-        // Of several things that are built the first is run.
-        let Some(image) = outcome.results.first().map(|built| built.image.to_string()) else { return };
+        let Some(image) = self.result(outcome).map(|built| built.image.to_string()) else { return };
         let mut container = self.container.borrow_mut();
         if container.is_settled(&image) {
             return;
@@ -229,6 +232,14 @@ impl Watching<'_> {
         }
     }
 
+    /// The result that is run and told of: of the target that says so, else the first one.
+    fn result<'o>(&self, outcome: &'o Outcome) -> Option<&'o Built> {
+        let meaning = self.meaning.borrow();
+        let name = meaning.request.targets.get(self.runs).and_then(Target::called);
+        let named = name.and_then(|name| outcome.results.iter().find(|built| built.name == name));
+        named.or(outcome.results.first())
+    }
+
     /// What follows a good build.
     fn follow(&self, outcome: &Outcome, runner: &Runner) {
         if let Err(failure) = build::write_results(&self.meaning.borrow(), outcome, self.session) {
@@ -239,8 +250,8 @@ impl Watching<'_> {
             self.restart(outcome, runner);
         }
         let Some(line) = &self.args.exec else { return };
-        let first = outcome.results.first();
-        let image = first.map(|built| built.names.first().cloned().unwrap_or_else(|| built.image.to_string()));
+        let image =
+            self.result(outcome).map(|built| built.names.first().cloned().unwrap_or_else(|| built.image.to_string()));
         let started = self.command.borrow_mut().start(line, &image.unwrap_or_default(), &changed);
         if let Err(source) = started {
             self.show(&Failure::Command { command: line.clone(), source });

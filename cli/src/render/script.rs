@@ -14,7 +14,7 @@ pub fn rendered(mut render: impl Render, events: &[Event]) -> String {
 
 pub fn info(name: &str, stage: &str, line: u32) -> StepInfo {
     let instruction = name.split_once("] ").map_or(name, |(_, rest)| rest).to_owned();
-    StepInfo { name: name.into(), stage: stage.into(), instruction, line, platform: "linux/amd64".into() }
+    StepInfo { name: name.into(), stage: stage.into(), instruction, line, file: None, platform: "linux/amd64".into() }
 }
 
 pub fn started() -> Event {

@@ -52,6 +52,7 @@ fn made(name: &str, inputs: Vec<usize>, verdict: Verdict, duration: f64, why: Wh
         written: instruction.clone(),
         instruction,
         line: 3,
+        file: None,
         inputs,
         verdict,
         reason: if verdict == Verdict::Failed(Some(Miss::Changed)) { "exit code 2" } else { "" }.into(),

@@ -62,7 +62,20 @@ pub(super) fn read(name: &str, text: &str, dialect: Dialect, load: &mut Loader<'
     }
     reader.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     let Reader { instructions, keys, marks, targets, checks, diagnostics, sources, .. } = reader;
-    Parsed { document: Document { directives, instructions, keys, marks, targets, checks }, diagnostics, sources }
+    Parsed {
+        document: Document {
+            directives,
+            instructions,
+            keys,
+            marks,
+            targets,
+            checks,
+            bound: Vec::new(),
+            asked: Vec::new(),
+        },
+        diagnostics,
+        sources,
+    }
 }
 
 /// A text that is being read.

@@ -135,6 +135,11 @@ impl Target {
     pub fn stage(name: impl Into<String>) -> Self {
         Target { stage: Some(name.into()), ..Target::default() }
     }
+
+    /// What its result is called, if it is more than the last stage.
+    pub fn called(&self) -> Option<&str> {
+        self.name.as_deref().or(self.stage.as_deref())
+    }
 }
 
 /// Where COPY and ADD read.

@@ -110,7 +110,7 @@ pub enum BuildError {
         /// What the system said.
         source: io::Error,
     },
-    /// `--target` names no stage.
+    /// `--target`, or another flag that takes a stage, names none.
     #[error("there is no stage {name:?} in {file}")]
     UnknownTarget {
         /// As asked for.
@@ -315,7 +315,7 @@ impl BuildError {
                 Some("name another file with -f/--file".into())
             }
             BuildError::UnknownTarget { stages, .. } if stages.is_empty() => {
-                Some("no stage of the file has a name: leave --target out, or write FROM … AS NAME".into())
+                Some("no stage of the file has a name: leave it out, or write FROM … AS NAME".into())
             }
             BuildError::UnknownTarget { stages, .. } => Some(format!("the stages are {}", stages.join(", "))),
             BuildError::Missed { .. } => Some("kiln explain says what changed".into()),

@@ -36,11 +36,11 @@ pub(super) fn check(plan: &Plan, file: &File) -> Result<(), BuildError> {
             continue;
         }
         let shown = &plan.shown[step.shown];
-        let line = file.place(shown.span).line();
+        let line = file.line(shown.span);
         return Err(BuildError::Platform {
             platform: run.platform.to_string(),
             reason: format!(
-                "{} (line {line}) runs its programs, and this machine ({host}) can run them neither by itself nor by an \
+                "{} ({line}) runs its programs, and this machine ({host}) can run them neither by itself nor by an \
                  emulator: register qemu-user with binfmt_misc (flag F), or build in FROM --platform=$BUILDPLATFORM",
                 shown.name
             ),

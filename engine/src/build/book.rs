@@ -166,6 +166,7 @@ impl<'a> Book<'a> {
                 instruction: shown.instruction.clone(),
                 written: written(shown, self.file).into_owned(),
                 line: shown.line,
+                file: self.file.included(shown.span),
                 inputs,
                 verdict: ending.verdict,
                 reason: ending.reason,

@@ -82,6 +82,17 @@ impl File {
         File { sources: Sources::new(name.as_str(), text), name }
     }
 
+    /// The file of a place, where that is an included one.
+    pub fn included(&self, span: Span) -> Option<String> {
+        Some(self.sources.file_of(span)).filter(|name| *name != self.sources.name()).map(str::to_owned)
+    }
+
+    /// A line as it is told beside a message: `line 3`, of an included file `common.kiln:3`.
+    pub fn line(&self, span: Span) -> String {
+        let line = self.sources.line(span);
+        self.included(span).map_or_else(|| format!("line {line}"), |name| format!("{name}:{line}"))
+    }
+
     /// In which language it is written. Of an address only the path says it.
     pub fn dialect(&self) -> Dialect {
         let path = match self.name.contains("://") {
@@ -157,6 +168,7 @@ pub(crate) fn build_in(
     }
     let told = unchanged::Told::new(sink);
     let sheets = wanted::sheets(request, &options, parsed, &file)?;
+    let request = &*wanted::stages_named(request, &sheets, &file)?;
     let (plan, images) = make_plan(&sheets, &bases, &file, &told)?;
     let groups = wanted::groups(request, &sheets, &plan)?;
     finish::check_names(request)?;
@@ -170,7 +182,7 @@ pub(crate) fn build_in(
     shop.set_planned(workshop::Planned { reads: reads::Reads::of(&plan), options, images });
     let baseline = baseline::Baseline::load(store, begun.project, request, &plan, &file);
     let book = book::Book::new(&plan, &file, sink, secret_arguments(request));
-    sink.emit(announce(&plan, &begun));
+    sink.emit(announce(&plan, &file, &begun));
     let parts = steps::Parts {
         request,
         store,
@@ -257,6 +269,7 @@ pub fn plan(
     let options = options(request, main, named);
     let parsed = includes::parse(&mut file, &includes)?;
     let sheets = wanted::sheets(request, &options, parsed, &file)?;
+    let request = &*wanted::stages_named(request, &sheets, &file)?;
     let bases = bases::Bases::new(request, &store, sink, &file);
     let (plan, _) = make_plan(&sheets, &bases, &file, sink)?;
     wanted::groups(request, &sheets, &plan)?;
@@ -449,8 +462,8 @@ fn tell_findings(
     violations.dedup();
     for finding in &findings {
         // The form of Docker's warnings.
-        let line = file.sources.line(finding.span);
-        sink.emit(Event::Warning { message: format!("{}: {} (line {line})", finding.code, finding.message) });
+        let line = file.line(finding.span);
+        sink.emit(Event::Warning { message: format!("{}: {} ({line})", finding.code, finding.message) });
     }
     if violations.is_empty() {
         return Ok(());
@@ -469,7 +482,7 @@ fn finding_words(finding: &Diagnostic, file: &File) -> String {
     format!("{name}:{line}: {word}: {}", finding.message)
 }
 
-fn announce(plan: &Plan, begun: &record::Begun) -> Event {
+fn announce(plan: &Plan, file: &File, begun: &record::Begun) -> Event {
     let steps = plan
         .shown
         .iter()
@@ -478,6 +491,7 @@ fn announce(plan: &Plan, begun: &record::Begun) -> Event {
             stage: shown.stage.clone(),
             instruction: shown.instruction.clone(),
             line: shown.line,
+            file: file.included(shown.span),
             platform: shown.lane.clone(),
         })
         .collect();

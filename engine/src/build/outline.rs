@@ -3,7 +3,7 @@
 //! Reads the Dockerfile and what it includes, and nothing else: no store, no context, no registry. Of a base image
 //! nothing is known, as if it set nothing.
 
-use super::{Includes, gather, includes, options, planned, read_dockerfile, wanted};
+use super::{File, Includes, gather, includes, options, planned, read_dockerfile, wanted};
 use crate::api::{BuildError, Context, NamedContext, Request};
 use crate::digest::ImageKey;
 use crate::image::config::ImageConfig;
@@ -43,6 +43,9 @@ pub struct OutlineStep {
     pub platform: String,
     /// Its first line, from 1.
     pub line: u32,
+    /// The file that the line is of, where that is an included one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The instruction, its values expanded.
     pub instruction: String,
     /// Whether it makes or takes layers; otherwise it only changes the configuration.
@@ -87,10 +90,10 @@ pub fn outline(request: &Request) -> Result<Outline, BuildError> {
         let config = ImageConfig::scratch(&platform.arch, &platform.os, variant);
         Ok(KnownImage { key: ImageKey::from_bytes([0; 32]), config })
     })?;
-    Ok(of(&plan, images))
+    Ok(of(&plan, &file, images))
 }
 
-fn of(plan: &Plan, images: Vec<String>) -> Outline {
+fn of(plan: &Plan, file: &File, images: Vec<String>) -> Outline {
     let results = plan.results.iter();
     let results =
         results.map(|result| OutlineResult { stage: result.stage.clone(), platform: result.built_for.to_string() });
@@ -101,6 +104,7 @@ fn of(plan: &Plan, images: Vec<String>) -> Outline {
         stage: shown.stage.clone(),
         platform: shown.lane.clone(),
         line: shown.line,
+        file: file.included(shown.span),
         instruction: shown.instruction.clone(),
         has_layers: shown.node.is_some(),
         needs: needs.into_iter().map(|input| input + 1).collect(),

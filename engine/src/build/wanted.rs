@@ -10,6 +10,7 @@ use kiln_dsl::diagnostic::Diagnostic;
 use kiln_dsl::extended::Dialect;
 use kiln_dsl::parser::Parsed;
 use kiln_dsl::platform::Platform;
+use std::borrow::Cow;
 
 /// The build argument that makes one platform look like several.
 const MULTI_PLATFORM: &str = "BUILDKIT_MULTI_PLATFORM";
@@ -169,6 +170,64 @@ pub(crate) fn sheets(request: &Request, base: &Options, parsed: Parsed, file: &F
         }
     }
     Ok(sheets)
+}
+
+/// The request with the stages that its flags name as steps know them: branches, TARGETs and numbers resolved.
+///
+/// # Errors
+/// A name that is no stage.
+pub(crate) fn stages_named<'r>(
+    request: &'r Request,
+    sheets: &[Sheet],
+    file: &File,
+) -> Result<Cow<'r, Request>, BuildError> {
+    let on_miss = request.fail_on_miss.as_deref().unwrap_or_default();
+    if request.no_cache_filter.is_empty() && on_miss.is_empty() {
+        return Ok(Cow::Borrowed(request));
+    }
+    let resolved = |words: &[String]| -> Result<Vec<String>, BuildError> {
+        let mut labels = Vec::new();
+        for word in words {
+            let mut found = Vec::new();
+            for sheet in sheets {
+                found.extend(labels_of(word, &sheet.document).map_err(|problem| file.findings(vec![problem]))?);
+            }
+            if found.is_empty() {
+                let mut stages: Vec<String> =
+                    sheets.iter().flat_map(|sheet| names(&sheet.document)).map(str::to_owned).collect();
+                stages.sort();
+                stages.dedup();
+                return Err(BuildError::UnknownTarget { name: word.clone(), file: file.name.clone(), stages });
+            }
+            labels.extend(found);
+        }
+        Ok(labels)
+    };
+    let no_cache_filter = resolved(&request.no_cache_filter)?;
+    let fail_on_miss = request.fail_on_miss.as_deref().map(resolved).transpose()?;
+    Ok(Cow::Owned(Request { no_cache_filter, fail_on_miss, ..request.clone() }))
+}
+
+/// The stages that a word means, as steps know them; none where it means nothing.
+fn labels_of(word: &str, document: &Document) -> Result<Vec<String>, Diagnostic> {
+    let all: Vec<String> = document
+        .instructions
+        .iter()
+        .filter_map(|one| match &one.command {
+            Command::From(from) => Some(from.name.as_ref().map(|name| name.value.to_lowercase())),
+            _ => None,
+        })
+        .enumerate()
+        .map(|(index, name)| name.unwrap_or_else(|| format!("stage-{index}")))
+        .collect();
+    let label = |wanted: Option<String>| match wanted {
+        None => all.last().cloned(),
+        Some(wanted) => {
+            let named = all.iter().find(|label| label.eq_ignore_ascii_case(&wanted));
+            named.or_else(|| all.get(wanted.parse::<usize>().ok()?)).cloned()
+        }
+    };
+    Ok(plan::goals(document, Some(word))?.stages.into_iter().filter_map(label).collect())
 }
 
 /// Which results of a plan belong together.

@@ -108,6 +108,7 @@ pub(super) mod tests {
             instruction: name.into(),
             written: name.into(),
             line: 1,
+            file: None,
             inputs: Vec::new(),
             verdict,
             reason: String::new(),

@@ -147,6 +147,8 @@ pub struct BuildStep {
     pub written: String,
     /// First line in the Dockerfile, counted from 1; 0 for a trigger of a base image.
     pub line: u32,
+    /// The file that the line is of, where that is an included one.
+    pub file: Option<String>,
     /// The instructions whose results it needs, by their places in the build.
     pub inputs: Vec<usize>,
     /// How it ended.

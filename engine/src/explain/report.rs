@@ -97,6 +97,9 @@ pub struct StepReport {
     pub instruction: String,
     /// First line in the Dockerfile, counted from 1; 0 for a trigger of a base image.
     pub line: u32,
+    /// The file that the line is of, where that is an included one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The steps whose results it needs, by their places.
     pub inputs: Vec<usize>,
     /// How it ended.
@@ -236,6 +239,7 @@ impl StepReport {
             platform: step.platform.clone(),
             instruction: step.instruction.clone(),
             line: step.line,
+            file: step.file.clone(),
             inputs: step.inputs.clone(),
             verdict: step.verdict,
             reason: step.reason.clone(),

@@ -7,13 +7,13 @@
 
 use super::Options;
 use super::matrix::{Branch, Matrices};
-use super::scope::Scope;
-use super::stages::{platform_args, word};
-use kiln_dsl::ast::{Command, Document, From, Instruction};
+use super::stages::{Globals, Watched, platform_args, platform_globals, word};
+use kiln_dsl::ast::{Asked, Bound, Command, Document, From, Instruction};
 use kiln_dsl::diagnostic::{Diagnostic, Severity};
 use kiln_dsl::expand::Variables as _;
 use kiln_dsl::extended::branch::MarkKind;
 use kiln_dsl::extended::condition::{Condition, unknown_name};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Which branches a document is to have.
@@ -35,6 +35,8 @@ struct Frame {
     was_taken: bool,
     /// Whether the branch of now is taken.
     is_taken: bool,
+    /// Whether that depends on the platform that is built for.
+    is_bound: bool,
 }
 
 /// The document without alternatives, its matrices unrolled.
@@ -55,7 +57,13 @@ pub fn choose(document: &Document, options: &Options, unroll: Unroll) -> Result<
     }
     match walk.problems.iter().any(|one| one.severity == Severity::Error) {
         true => Err(walk.problems),
-        false => Ok(Document { instructions: walk.taken, marks: Vec::new(), ..document.clone() }),
+        false => Ok(Document {
+            instructions: walk.taken,
+            marks: Vec::new(),
+            bound: walk.bound,
+            asked: walk.asked,
+            ..document.clone()
+        }),
     }
 }
 
@@ -74,7 +82,7 @@ struct Walk<'a> {
     options: &'a Options,
     unroll: Unroll,
     cursor: Cursor,
-    scope: Scope,
+    globals: Globals,
     /// The arguments that there are, values or not.
     declared: Vec<String>,
     /// The variables of the branch that is walked through.
@@ -82,30 +90,31 @@ struct Walk<'a> {
     matrices: Matrices,
     is_in_stage: bool,
     taken: Vec<Arc<Instruction>>,
+    /// The place of the last FROM among those.
+    stage: usize,
+    bound: Vec<Bound>,
+    asked: Vec<Asked>,
     problems: Vec<Diagnostic>,
 }
 
 impl<'a> Walk<'a> {
     fn new(document: &'a Document, options: &'a Options, unroll: Unroll) -> Self {
-        let mut walk = Walk {
+        Walk {
             document,
             options,
             unroll,
             cursor: Cursor { at: 0, mark: 0, frames: Vec::new() },
-            scope: Scope::default(),
-            declared: Vec::new(),
+            globals: platform_globals(options),
+            declared: platform_args(options).into_iter().map(|(name, _)| name.to_owned()).collect(),
             bindings: Vec::new(),
             matrices: Matrices::default(),
             is_in_stage: false,
             taken: Vec::new(),
+            stage: 0,
+            bound: Vec::new(),
+            asked: Vec::new(),
             problems: Vec::new(),
-        };
-        for (name, value) in platform_args(options) {
-            let given = options.build_arg(name).map(str::to_owned);
-            walk.scope.set(name, given.unwrap_or(value));
-            walk.declared.push(name.to_owned());
         }
-        walk
     }
 
     /// Takes what is to be taken from here to the end, or to the next FROM that is.
@@ -140,14 +149,15 @@ impl<'a> Walk<'a> {
         match kind {
             MarkKind::If(condition) => {
                 let is_reached = self.is_taken();
-                let is_taken = self.decide(condition, is_reached);
-                self.cursor.frames.push(Frame { is_reached, was_taken: is_taken, is_taken });
+                let (is_taken, is_bound) = self.decide(condition, is_reached);
+                self.cursor.frames.push(Frame { is_reached, was_taken: is_taken, is_taken, is_bound });
             }
             MarkKind::ElseIf(condition) => {
                 let asks = self.cursor.frames.last().is_some_and(|frame| frame.is_reached && !frame.was_taken);
-                let is_taken = self.decide(condition, asks);
+                let (is_taken, is_bound) = self.decide(condition, asks);
                 if let Some(frame) = self.cursor.frames.last_mut() {
                     frame.is_taken = is_taken;
+                    frame.is_bound |= is_bound;
                     frame.was_taken |= is_taken;
                 }
             }
@@ -163,19 +173,26 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether a condition that is asked holds. Of one that is not, nothing is told: its arguments may be declared in a
-    /// branch that is not taken.
-    fn decide(&mut self, condition: &Condition, asks: bool) -> bool {
+    /// Whether a condition that is asked holds, and whether it asked for the platform that is built for. Of one that is not
+    /// asked nothing is told: its arguments may be declared in a branch that is not taken.
+    fn decide(&mut self, condition: &Condition, asks: bool) -> (bool, bool) {
         if !asks {
-            return false;
+            return (false, false);
         }
+        let watched = Watched::new(&self.globals);
+        let asked = RefCell::new(Vec::new());
         let get = |name: &str| {
             if let Some((_, value)) = self.bindings.iter().find(|(other, _)| other == name) {
                 return Some(Some(value.as_str()));
             }
-            self.declared.iter().any(|other| other == name).then(|| self.scope.get(name))
+            let found = self.declared.iter().any(|other| other == name).then(|| watched.get(name));
+            if let Some(value) = found {
+                let (value, is_given) = (value.map(str::to_owned), self.options.build_arg(name).is_some());
+                asked.borrow_mut().push(Asked { name: name.to_owned(), value, is_given });
+            }
+            found
         };
-        match condition.holds(&get) {
+        let holds = match condition.holds(&get) {
             Ok(holds) => holds,
             Err(unknown) => {
                 let known = self.declared.iter().chain(self.bindings.iter().map(|(name, _)| name));
@@ -185,7 +202,30 @@ impl<'a> Walk<'a> {
                 }
                 false
             }
+        };
+        let is_bound = watched.was_tainted.get();
+        for one in asked.into_inner() {
+            if !self.asked.contains(&one) {
+                self.asked.push(one);
+            }
         }
+        // One around a FROM is about that stage, and not about the one above it.
+        let next = self.document.instructions.get(self.cursor.at);
+        let is_about_stages = next.is_some_and(|next| matches!(next.command, Command::From(_)));
+        if is_bound && self.is_in_stage && !is_about_stages {
+            self.bound.push(Bound { owner: self.stage, at: self.taken.len() });
+        }
+        (holds, is_bound)
+    }
+
+    /// Takes an instruction that all else depends on: if it is there for the platform alone, so is that.
+    fn take_owner(&mut self, instruction: Arc<Instruction>) {
+        let at = self.taken.len();
+        if self.cursor.frames.iter().any(|frame| frame.is_bound) {
+            self.bound.push(Bound { owner: at, at });
+        }
+        self.stage = at;
+        self.taken.push(instruction);
     }
 
     /// Takes a FROM that is reached: a stage, or all branches of one with what follows in each.
@@ -193,17 +233,19 @@ impl<'a> Walk<'a> {
         self.is_in_stage = true;
         let escape = self.document.directives.escape;
         if from.axes.is_empty() {
-            let taken = self.matrices.from(instruction, from, &[], escape, &self.scope, &mut self.problems);
-            self.taken.push(taken);
+            let taken = self.matrices.from(instruction, from, &[], escape, &self.globals.scope, &mut self.problems);
+            self.take_owner(taken);
             return;
         }
-        let branches = self.matrices.add(from, escape, &self.scope, self.options, self.unroll, &mut self.problems);
+        let branches =
+            self.matrices.add(from, escape, &self.globals.scope, self.options, self.unroll, &mut self.problems);
         let start = self.cursor.clone();
         let mut end: Option<Cursor> = None;
         for Branch { bindings, .. } in branches {
             self.cursor = start.clone();
-            let taken = self.matrices.from(instruction, from, &bindings, escape, &self.scope, &mut self.problems);
-            self.taken.push(taken);
+            let scope = &self.globals.scope;
+            let taken = self.matrices.from(instruction, from, &bindings, escape, scope, &mut self.problems);
+            self.take_owner(taken);
             self.bindings = bindings;
             self.run(true);
             match &end {
@@ -224,23 +266,28 @@ impl<'a> Walk<'a> {
         let escape = self.document.directives.escape;
         match &instruction.command {
             Command::Arg(declarations) if !self.is_in_stage => {
+                let is_bound = self.cursor.frames.iter().any(|frame| frame.is_bound);
                 for declaration in declarations {
                     let name = &declaration.name.value;
+                    let watched = Watched::new(&self.globals);
                     let value = match (self.options.build_arg(name), &declaration.default) {
-                        (Some(given), _) => Some(given.to_owned()),
+                        (Some(given), _) => Some((given.to_owned(), false)),
                         (None, Some(default)) => {
-                            word(&default.value, default.span, escape, &self.scope, &mut self.problems)
+                            word(&default.value, default.span, escape, &watched, &mut self.problems)
+                                .map(|value| (value, is_bound || watched.was_tainted.get()))
                         }
                         (None, None) => None,
                     };
-                    if let Some(value) = value {
-                        self.scope.set(name, value);
+                    if let Some((value, is_tainted)) = value {
+                        self.globals.set(name, value, is_tainted);
                     }
                     self.declared.push(name.clone());
                 }
+                self.take_owner(Arc::clone(instruction));
+                return;
             }
             _ if self.matrices.concerns(instruction) => {
-                let (bindings, scope) = (&self.bindings, &self.scope);
+                let (bindings, scope) = (&self.bindings, &self.globals.scope);
                 self.taken.extend(self.matrices.resolved(instruction, bindings, escape, scope, &mut self.problems));
                 return;
             }

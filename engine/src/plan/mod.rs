@@ -385,9 +385,12 @@ impl Planner<'_> {
         for trigger in &triggers {
             self.instruction(trigger, stage, &mut state, true);
         }
-        for instruction in instructions {
+        let bound = stage.bound_behind.filter(|_| !replaced);
+        for (before, instruction) in instructions.iter().enumerate() {
+            state.is_tainted |= bound == Some(before);
             self.instruction(instruction, stage, &mut state, false);
         }
+        state.is_tainted |= bound.is_some();
         Some(state)
     }
 

@@ -33,8 +33,10 @@ pub struct StageText<'a> {
     pub bindings: &'a [(String, String)],
     /// What follows the FROM.
     pub instructions: &'a [Arc<Instruction>],
-    /// Whether what the FROM says depends on the platform that is built for.
+    /// Whether what the FROM says, or that it is there, depends on the platform that is built for.
     pub is_tainted: bool,
+    /// Behind how many instructions an IF asked for that platform.
+    pub bound_behind: Option<usize>,
 }
 
 impl StageText<'_> {
@@ -50,10 +52,19 @@ pub struct Globals {
     /// The values.
     pub scope: Scope,
     /// The names whose values depend on the platform that is built for.
-    tainted: BTreeSet<String>,
+    pub(super) tainted: BTreeSet<String>,
 }
 
 impl Globals {
+    /// Notes a value, and whether it depends on the platform that is built for.
+    pub fn set(&mut self, name: &str, value: String, is_tainted: bool) {
+        self.scope.set(name, value);
+        match is_tainted {
+            true => self.tainted.insert(name.to_owned()),
+            false => self.tainted.remove(name),
+        };
+    }
+
     /// Whether a value depends on the platform that is built for.
     pub fn is_tainted(&self, name: &str) -> bool {
         self.tainted.contains(name)
@@ -61,13 +72,13 @@ impl Globals {
 }
 
 /// The values, noting whether one was asked for that depends on the platform that is built for.
-struct Watched<'a> {
+pub(super) struct Watched<'a> {
     globals: &'a Globals,
-    was_tainted: Cell<bool>,
+    pub(super) was_tainted: Cell<bool>,
 }
 
 impl<'a> Watched<'a> {
-    fn new(globals: &'a Globals) -> Self {
+    pub(super) fn new(globals: &'a Globals) -> Self {
         Watched { globals, was_tainted: Cell::new(false) }
     }
 }
@@ -83,17 +94,11 @@ impl Variables for Watched<'_> {
 
 /// The values that FROM sees: platform arguments, then the ARGs before the first FROM.
 pub fn globals(document: &Document, options: &Options, problems: &mut Vec<Diagnostic>) -> Globals {
-    let mut globals = Globals::default();
-    for (name, value) in platform_args(options) {
-        let given = options.build_arg(name).map(str::to_owned);
-        // The stage that is asked for has nothing to do with platforms.
-        if given.is_none() && name.starts_with("TARGET") && name != "TARGETSTAGE" {
-            globals.tainted.insert(name.to_owned());
-        }
-        globals.scope.set(name, given.unwrap_or(value));
-    }
-    for instruction in document.instructions.iter().take_while(|one| !matches!(one.command, Command::From(_))) {
+    let mut globals = platform_globals(options);
+    let above = document.instructions.iter().take_while(|one| !matches!(one.command, Command::From(_)));
+    for (at, instruction) in above.enumerate() {
         let Command::Arg(declarations) = &instruction.command else { continue };
+        let is_bound = document.bound.iter().any(|bound| bound.owner == at);
         for declaration in declarations {
             let name = &declaration.name.value;
             let watched = Watched::new(&globals);
@@ -104,15 +109,23 @@ pub fn globals(document: &Document, options: &Options, problems: &mut Vec<Diagno
                 }
                 (None, None) => None,
             };
-            let was_tainted = watched.was_tainted.get();
+            let was_tainted = watched.was_tainted.get() || (is_bound && options.build_arg(name).is_none());
             if let Some(value) = value {
-                globals.scope.set(name, value);
-                match was_tainted {
-                    true => globals.tainted.insert(name.clone()),
-                    false => globals.tainted.remove(name),
-                };
+                globals.set(name, value, was_tainted);
             }
         }
+    }
+    globals
+}
+
+/// The values that are there before the file says any.
+pub(super) fn platform_globals(options: &Options) -> Globals {
+    let mut globals = Globals::default();
+    for (name, value) in platform_args(options) {
+        let given = options.build_arg(name).map(str::to_owned);
+        // The stage that is asked for has nothing to do with platforms.
+        let is_tainted = given.is_none() && name.starts_with("TARGET") && name != "TARGETSTAGE";
+        globals.set(name, given.unwrap_or(value), is_tainted);
     }
     globals
 }
@@ -169,6 +182,7 @@ pub fn split<'a>(document: &'a Document, globals: &Globals, problems: &mut Vec<D
         let (watched, escape) = (Watched::new(globals), document.directives.escape);
         let (base, platform) = expand_from(from, escape, &watched, problems);
         let merged = expand_merged(from, escape, &watched, problems);
+        let bound = document.bound.iter().filter(|bound| bound.owner == start).map(|bound| bound.at).min();
         stages.push(StageText {
             index,
             name: from.name.as_ref().map(|name| name.value.to_lowercase()),
@@ -179,7 +193,8 @@ pub fn split<'a>(document: &'a Document, globals: &Globals, problems: &mut Vec<D
             platform,
             bindings: &from.bindings,
             instructions: &document.instructions[start + 1..end],
-            is_tainted: watched.was_tainted.get(),
+            is_tainted: watched.was_tainted.get() || bound == Some(start),
+            bound_behind: bound.map(|at| at.saturating_sub(start + 1)),
         });
     }
     stages

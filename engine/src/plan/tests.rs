@@ -121,6 +121,36 @@ fn a_stage_depends_on_the_target_through_an_argument_before_the_first_from_and_t
 }
 
 #[test]
+fn what_an_if_decides_by_the_platform_is_of_that_platform() {
+    let names = |text: &str| {
+        let document = kiln_dsl::parser::parse_as(text, kiln_dsl::extended::Dialect::Kiln).document;
+        let build_platform = Platform::parse("linux/amd64").expect("a platform");
+        let all = ["linux/amd64", "linux/arm64"].map(|one| Options {
+            platform: Platform::parse(one).expect("a platform"),
+            ..Options::new(build_platform.clone())
+        });
+        let chosen = all.each_ref().map(|options| choose(&document, options, Unroll::All).expect("a choice"));
+        let wanted: Vec<Wanted<'_>> =
+            all.iter().zip(&chosen).map(|(options, document)| Wanted { document, options, stages: &[None] }).collect();
+        match plan(&wanted, &Images::new()) {
+            Ok(Planned::Plan(plan, _)) => plan.shown.iter().map(|shown| shown.name.clone()).collect::<Vec<_>>(),
+            other => panic!("no plan: {other:?}"),
+        }
+    };
+    let within = "FROM --platform=$BUILDPLATFORM kiln/host AS build\nRUN before\nIF TARGETARCH == \"arm64\"\nRUN arm\nELSE\n\
+                  RUN other\nEND\nRUN after\nFROM --platform=$BUILDPLATFORM kiln/host AS next\nRUN next\n\
+                  FROM scratch\nCOPY --from=build / /\nCOPY --from=next / /n\n";
+    let around = "IF TARGETARCH == \"arm64\"\nARG V=1\nFROM --platform=$BUILDPLATFORM kiln/host AS build\nRUN arm\nELSE\nARG V=2\n\
+                  FROM --platform=$BUILDPLATFORM kiln/host AS build\nRUN other\nEND\n\
+                  FROM --platform=$BUILDPLATFORM kiln/host AS args\nARG V\nRUN args\n\
+                  FROM --platform=$BUILDPLATFORM kiln/host AS neither\nRUN neither\n\
+                  FROM scratch\nCOPY --from=build / /\nCOPY --from=args / /a\nCOPY --from=neither / /n\n";
+    let below = "ARG IS_ARM=$TARGETARCH\nFROM --platform=$BUILDPLATFORM kiln/host AS build\nIF IS_ARM == \"arm64\"\nLABEL a=1\nEND\n\
+                 FROM --platform=$BUILDPLATFORM kiln/host AS user\nCOPY --from=build / /\nRUN used\nFROM scratch\nCOPY --from=user / /\n";
+    insta::assert_snapshot!([within, around, below].map(|text| names(text).join("\n")).join("\n\n"));
+}
+
+#[test]
 fn one_platform_is_not_told() {
     let (names, steps) = planned("FROM scratch\nCOPY a /\n", &["linux/arm64"]);
     assert_eq!((names.as_slice(), steps), (["[1/2] FROM scratch", "[2/2] COPY a /"].map(String::from).as_slice(), 1));

@@ -31,6 +31,7 @@ mod run;
 mod secrets;
 mod soundness;
 mod soundness_mounts;
+mod stages;
 mod stdin;
 mod targets;
 mod traced;

@@ -1,6 +1,6 @@
 //! Several targets in one build: each step once, each result under its own name.
 
-use kiln_tests::{Kiln, Project};
+use kiln_tests::{Kiln, Project, Ran};
 use std::ffi::OsString;
 
 const TEXT: &str = "FROM kiln/host AS base\nRUN echo base > /base\n\
@@ -194,4 +194,56 @@ fn without_a_project_file_a_word_is_a_stage_or_a_target_of_the_dockerfile() {
     assert!(word("docs").ok().ran_steps().is_empty());
     let wrong = word("dcos");
     assert!(wrong.ran.stderr.contains("docs"), "{}", wrong.ran.stderr);
+}
+
+/// Two targets of one graph, one of another context.
+fn several() -> Project {
+    Project::new(&[
+        ("Dockerfile", "FROM scratch AS base\nCOPY a /\nFROM base AS app\nCOPY b /\nFROM base AS lint\nCOPY c /\n"),
+        ("a", "a"),
+        ("b", "b"),
+        ("c", "c"),
+        ("docs/Dockerfile", "FROM scratch\nCOPY page /\n"),
+        ("docs/page", "page"),
+        (
+            "kiln.ron",
+            "(targets: {\"app\": (stage: \"app\"), \"lint\": (stage: \"lint\"), \"docs\": (context: \"docs\")}, \
+             groups: {\"own\": [\"app\", \"lint\"], \"all\": [\"own\", \"docs\"]})",
+        ),
+    ])
+}
+
+#[test]
+fn several_builds_are_planned_one_after_the_other_and_what_takes_one_says_how() {
+    let (kiln, project) = (Kiln::new(), several());
+    let run = |words: &[&str]| {
+        let output = kiln.command(words).current_dir(project.path()).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        format!("$ kiln {}\n{text}", words.join(" "))
+    };
+    let all = [
+        run(&["plan", "own"]),
+        run(&["plan", "all"]),
+        run(&["plan", "--graph", "all"]),
+        run(&["plan", "--json", "all"]),
+        run(&["plan", "--graph=dot", ".", "docs", "app"]),
+        run(&["watch", "all"]),
+    ];
+    // How long a step would take that never ran is not known.
+    insta::assert_snapshot!(all.join("\n").replace(project.path().to_str().unwrap(), "PROJECT"));
+}
+
+#[test]
+fn the_last_build_of_a_target_is_explained_by_its_name() {
+    let (kiln, project) = (Kiln::new(), several());
+    let run = |words: &[&str]| Ran::from(kiln.command(words).current_dir(project.path()).output().unwrap()).ok().stdout;
+    run(&["build", "-q", "all"]);
+    project.write("b", "2");
+    run(&["build", "-q", "app"]);
+    run(&["build", "-q", "docs"]);
+    assert!(run(&["explain", "app"]).contains("COPY b /"), "{}", run(&["explain", "app"]));
+    assert!(run(&["explain", "own"]).contains("COPY b /"));
+    assert!(run(&["graph", "docs"]).contains("COPY page /"));
+    assert!(run(&["explain", "app", "2"]).contains("COPY a /"));
+    assert!(run(&["explain", "lint", "4"]).contains("COPY b /"), "the build that made both");
 }

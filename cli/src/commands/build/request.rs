@@ -94,6 +94,23 @@ pub fn resolve(mut args: Args, session: &Session<'_>) -> Result<Meaning, UsageEr
     Ok(Meaning { request, rest, targets, mode, iidfile, metadata_file })
 }
 
+impl Meaning {
+    /// All builds, one after the other.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        std::iter::once(&self.request).chain(&self.rest)
+    }
+
+    /// The commands `kiln verb …` of which each has one of these builds, for what several cannot have at once.
+    pub fn commands(&self, verb: &str, typed: &Args) -> String {
+        let place = words::tell(typed).ok().and_then(|words| words.context).filter(|place| place != Path::new("."));
+        let place = place.map(|place| format!(" {}", place.display())).unwrap_or_default();
+        let names = |request: &Request| request.targets.iter().filter_map(Target::called).collect::<Vec<_>>().join(" ");
+        let all: Vec<String> =
+            self.requests().map(|request| format!("kiln {verb}{place} {}", names(request))).collect();
+        all.join(", ")
+    }
+}
+
 /// The request for one target of the project file.
 fn selected(
     args: &Args,
@@ -150,9 +167,9 @@ fn request(args: Args, project: &Project, session: &Session<'_>) -> Result<Reque
         tags,
         outputs,
         no_cache: args.no_cache,
-        no_cache_filter: args.no_cache_filter,
+        no_cache_filter: stages(&args.no_cache_filter),
         strict: args.strict,
-        fail_on_miss: args.fail_on_miss,
+        fail_on_miss: args.fail_on_miss.as_deref().map(stages),
         verify: args.verify,
         trace: match args.trace {
             super::Trace::Auto => TraceMode::Auto,
@@ -212,6 +229,24 @@ pub fn check(mut args: Args, session: &Session<'_>) -> Result<CheckRequest, Usag
         platform: args.platforms.into_iter().next(),
         store: session.environment.store(),
     })
+}
+
+/// Names of stages, some with commas between them. The commas in the brackets of a branch are its own.
+fn stages(texts: &[String]) -> Vec<String> {
+    let mut all = Vec::new();
+    for text in texts {
+        let mut depth = 0_usize;
+        let parts = text.split(|c| {
+            match c {
+                '[' => depth += 1,
+                ']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            c == ',' && depth == 0
+        });
+        all.extend(parts.map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned));
+    }
+    all
 }
 
 /// The stages with the tags that name them, and the other tags.

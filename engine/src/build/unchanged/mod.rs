@@ -182,6 +182,7 @@ impl Unchanged<'_> {
             stage: steps.stage(at).to_owned(),
             instruction: steps.instruction(at).to_owned(),
             line: steps.line(at),
+            file: steps.file(at).map(str::to_owned),
             platform: steps.platform(at).to_owned(),
         };
         let infos = (0..steps.len()).map(info).collect();

@@ -291,6 +291,7 @@ mod tests {
             instruction: "RUN make".into(),
             written: "RUN make".into(),
             line: 1,
+            file: None,
             inputs: Vec::new(),
             verdict: Verdict::Miss(Miss::FirstTime),
             reason: "first time".into(),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// The first bytes: another version is as good as none.
-const MAGIC: &[u8] = b"kiln steps 1\n";
+const MAGIC: &[u8] = b"kiln steps 2\n";
 
 /// The place of a text in the table.
 type Text = u32;
@@ -27,6 +27,8 @@ struct Row {
     instruction: Text,
     written: Text,
     line: u32,
+    /// The included file that the line is of; the empty text for the Dockerfile itself.
+    file: Text,
     /// How far before this step each input is.
     inputs: Vec<i64>,
     key: Option<KeyId>,
@@ -122,6 +124,7 @@ fn row<'a>(index: usize, step: &'a BuildStep, table: &mut Table<'a>) -> Row {
         instruction: table.put(&step.instruction),
         written: table.put(&step.written),
         line: step.line,
+        file: table.put(step.file.as_deref().unwrap_or_default()),
         inputs: step.inputs.iter().map(|&input| index as i64 - input as i64).collect(),
         key: step.key,
         layer: step.layer,
@@ -157,7 +160,7 @@ impl<'a> Steps<'a> {
         let ((rows, order), keys): ((Vec<Row>, Vec<i64>), _) = postcard::take_from_bytes(rest).ok()?;
         let is_text = |&text: &Text| (text as usize) < texts.len();
         let is_whole = |row: &Row| {
-            let own = [row.name, row.stage, row.platform, row.instruction, row.written];
+            let own = [row.name, row.stage, row.platform, row.instruction, row.written, row.file];
             own.iter().all(is_text) && row.made.iter().all(|made| made.name.iter().all(is_text))
         };
         let is_whole = rows.iter().all(is_whole);
@@ -219,6 +222,11 @@ impl<'a> Steps<'a> {
         self.rows[at].line
     }
 
+    /// The included file that a step's line is of.
+    pub fn file(&self, at: usize) -> Option<&'a str> {
+        Some(self.text(self.rows[at].file)).filter(|file| !file.is_empty())
+    }
+
     /// A step's key.
     pub fn key(&self, at: usize) -> Option<KeyId> {
         self.rows[at].key
@@ -253,6 +261,7 @@ impl<'a> Steps<'a> {
             instruction: self.text(row.instruction).to_owned(),
             written: self.text(row.written).to_owned(),
             line: row.line,
+            file: self.file(at).map(str::to_owned),
             inputs: inputs.collect(),
             verdict: Verdict::Cancelled,
             reason: String::new(),
@@ -321,6 +330,7 @@ mod tests {
                 instruction: b.clone(),
                 written: if is_other { a } else { b },
                 line,
+                file: is_other.then(|| "lib/common.kiln".to_owned()),
                 inputs,
                 verdict: Verdict::Hit(Hit::EarlyCutoff),
                 reason: "early cutoff".to_owned(),
@@ -390,6 +400,7 @@ mod tests {
                 written: instruction.clone(),
                 instruction,
                 line: at,
+                file: None,
                 inputs: vec![at.saturating_sub(1) as usize],
                 verdict: Verdict::Cancelled,
                 reason: String::new(),

@@ -105,3 +105,25 @@ fn an_included_file_is_watched_and_one_that_is_missing_is_waited_for() {
     project.write("b", "2");
     assert_eq!(watch.until_quiet(1).images, [clean()]);
 }
+
+#[test]
+fn an_included_file_is_watched_and_so_is_one_that_is_not_there_yet() {
+    let main = "INCLUDE \"lib/common.kiln\"\nFROM scratch\nUSE put(a)\n";
+    let common = |place: &str| format!("DEF put(name)\nCOPY $name {place}\nEND\n");
+    let project = Project::new(&[("build.kiln", main), ("lib/common.kiln", &common("/one")), ("a", "1")]);
+    let clean = || timeless().build([project.path()]).ok().image();
+    let kiln = timeless();
+    let (mut watch, first) = Watch::start(&kiln, &project, &[]);
+    assert_eq!(first.images, [clean()]);
+    project.write("lib/common.kiln", &common("/two"));
+    let round = watch.until_quiet(1);
+    assert_eq!(round.images, [clean()], "{round:#?}");
+    assert!(round.changes.concat().iter().any(|path| path.ends_with("lib/common.kiln")), "{round:#?}");
+    // What it includes next is watched from then on, from before it is there.
+    project.write("lib/common.kiln", "INCLUDE \"more.kiln\"\n");
+    assert!(watch.until_quiet(1).errors.last().is_some());
+    project.write("lib/more.kiln", &common("/three"));
+    assert_eq!(watch.until_quiet(1).images, [clean()]);
+    project.write("lib/more.kiln", &common("/four"));
+    assert_eq!(watch.until_quiet(1).images, [clean()]);
+}
