@@ -35,7 +35,13 @@ impl BuildId {
 
 impl fmt::Display for BuildId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // Written as one piece: a hundred thousand steps may name one.
+        let mut text = [0; 12];
+        for (digits, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+            (digits[0], digits[1]) = (digit(byte >> 4), digit(byte & 15));
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

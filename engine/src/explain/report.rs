@@ -5,7 +5,7 @@
 use super::causes::{self, CauseRoot};
 use super::change::{Change, FileChange, FileDiff, FileSet, Presence};
 use super::critical;
-use super::record::{Asked, Build, BuildStep, Compared, End, Why};
+use super::record::{Asked, Build, BuildStep, Compared, End, Made, Why};
 use super::verdict::{self, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -539,6 +539,17 @@ impl From<&Compared> for ComparedReport {
             time: compared.nanos.div_euclid(1_000_000_000),
             step: compared.name.clone(),
             failed: compared.failed,
+        }
+    }
+}
+
+impl From<Made> for ComparedReport {
+    fn from(made: Made) -> Self {
+        ComparedReport {
+            build: Some(made.build.to_string()),
+            time: made.nanos.div_euclid(1_000_000_000),
+            step: made.name,
+            failed: false,
         }
     }
 }

@@ -22,8 +22,8 @@ use crate::api::{BuildError, Built, Outcome, Request};
 use crate::digest::LayerId;
 use crate::event::{Counts, Event, Sink, StepInfo};
 use crate::explain::record::Before;
-use crate::explain::report::{BuildTotals, WhyReport};
-use crate::explain::{Build, BuildStep, End, Made, Why};
+use crate::explain::report::{BuildTotals, ComparedReport, WhyReport};
+use crate::explain::{Build, BuildStep, End, Made};
 use crate::store::builds::{Body, Head, Replay, Stamp, Steps, Stored};
 use crate::store::{Store, StoreError};
 use kiln_dsl::platform::Platform;
@@ -190,13 +190,14 @@ impl Unchanged<'_> {
         for at in steps.order() {
             let verdict = BuildStep::unchanged_verdict(steps.key(at));
             let made = steps.made(at);
-            let why = Why { compared: made.as_ref().map(Made::compared), ..Why::default() };
+            let earlier_duration = made.as_ref().map(Made::seconds);
+            let compared_with = made.map(ComparedReport::from);
             sink.emit(Event::StepFinished {
                 step: at,
                 verdict,
                 reason: verdict.kind().unwrap_or_default().to_owned(),
                 duration: 0.0,
-                why: Box::new(WhyReport::new(&why, made.as_ref().map(Made::seconds))),
+                why: Box::new(WhyReport { compared_with, earlier_duration, ..WhyReport::default() }),
             });
         }
         steps.len()
