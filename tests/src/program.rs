@@ -119,10 +119,28 @@ impl Kiln {
 
     /// `kiln build` with these arguments, read from its events.
     pub fn build(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Build {
-        let mut all: Vec<OsString> = vec!["build".into(), "--progress".into(), "json".into()];
-        all.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
-        Build::of(self.run(all))
+        Build::of(self.run(build_arguments(args)))
     }
+
+    /// The same, started by another program with arguments of its own: one that changes what kiln finds.
+    ///
+    /// # Panics
+    /// Where that program cannot be started.
+    #[expect(clippy::expect_used, reason = "a test whose program does not start has failed")]
+    pub fn build_below(&self, wrapper: &[String], args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Build {
+        let kiln = self.command(build_arguments(args));
+        let (first, rest) = wrapper.split_first().expect("a wrapper is a program");
+        let mut command = Command::new(first);
+        command.args(rest).arg(kiln.get_program()).args(kiln.get_args()).env_clear().stdin(Stdio::null());
+        command.envs(kiln.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Build::of(Ran::from(command.output().expect("the wrapper starts")))
+    }
+}
+
+fn build_arguments(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Vec<OsString> {
+    let mut all: Vec<OsString> = vec!["build".into(), "--progress".into(), "json".into()];
+    all.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+    all
 }
 
 /// Whether this process ignores Ctrl-C, as one does that a shell began in the background. kiln would inherit

@@ -18,8 +18,8 @@ use crate::explain::secrecy::is_secret;
 use crate::key::Component;
 use crate::plan::{RunMount, RunStep, Step};
 use crate::sandbox::{
-    self, Attached, Existing, ExistingKind, Ids, Lower, Mount, MountSource, Network, Passwd, SecretBytes, Security,
-    Spec, Stubs, UserError,
+    self, Attached, Existing, ExistingKind, Ids, Lower, Mount, MountSource, Network, Passwd, Reached, SecretBytes,
+    Security, Spec, Stubs, UserError,
 };
 use crate::snapshot::{Found, LookupError, Snapshot, Type};
 use crate::store::{Staged, Store, StoreError};
@@ -306,9 +306,12 @@ impl Steps<'_> {
             self.bound_lowers(&mut spec)?;
         }
         let (exit, traced) = sandbox::run_traced(&spec, tracer, output, self.cancel_of(step))?;
+        if traced.as_ref().is_some_and(|traced| traced.reached == Reached::Unknown) {
+            self.tell_untold();
+        }
         if exit != sandbox::Exit::Code(0) {
             // One that reached the network, or may have, can succeed with the same inputs.
-            if !self.offline(run) && traced.as_ref().is_none_or(|traced| traced.networked) {
+            if !self.offline(run) && traced.as_ref().is_none_or(|traced| traced.reached.may_be_others()) {
                 self.fickle.lock().unwrap_or_else(PoisonError::into_inner).insert(step.shown);
             }
             if self.request.on_error_shell {

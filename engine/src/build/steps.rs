@@ -121,6 +121,8 @@ pub(crate) struct Steps<'a> {
     pub laid: Mutex<HashMap<(ContextId, String), Arc<Laid>>>,
     /// Set once it was said that steps cannot be watched here.
     pub untraced: OnceLock<()>,
+    /// Set once it was said that whom steps talk to cannot be told here.
+    pub untold: OnceLock<()>,
     /// What running steps have written so far, by their places.
     logs: Mutex<HashMap<usize, LogBuffer>>,
 }
@@ -172,6 +174,7 @@ impl<'a> Steps<'a> {
             secrets: super::secret_arguments(parts.request),
             laid: Mutex::default(),
             untraced: OnceLock::new(),
+            untold: OnceLock::new(),
             logs: Mutex::default(),
         }
     }

@@ -321,6 +321,17 @@ impl Steps<'_> {
         }
     }
 
+    /// Says once that the kernel does not tell whom steps talk to.
+    pub(super) fn tell_untold(&self) {
+        if self.untold.set(()).is_ok() {
+            let message =
+                "whom RUN steps talk to cannot be told here, so each that is not cut off from the network counts as \
+                           one that used it, and depends on all that is below it: the kernel refuses a seccomp listener"
+                    .to_owned();
+            self.sink.emit(Event::Warning { message });
+        }
+    }
+
     /// The trace of a step that has run on this snapshot and left this layer: of its root, where kiln looked at this, and
     /// of its bind mounts, whose overlays are among `mounts`.
     pub(super) fn trace_of(
@@ -332,7 +343,7 @@ impl Steps<'_> {
     ) -> Result<Trace, StoreError> {
         // An agent is somebody else, though its socket is here.
         let has_agent = run.mounts.iter().any(|mount| mount.mount.kind == MountKind::Ssh);
-        let mut trace = Trace { networked: traced.networked || has_agent, ..Trace::default() };
+        let mut trace = Trace { networked: traced.reached.may_be_others() || has_agent, ..Trace::default() };
         let mut seen = traced.stacks;
         let mut take = |stack: Stack| {
             let at = seen.iter().position(|(other, _)| *other == stack)?;

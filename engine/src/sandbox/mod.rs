@@ -39,6 +39,6 @@ pub use overlay::overlay_mount;
 pub use run::{Attached, run, run_attached, run_traced};
 pub use spec::{Exit, Ids, Mount, MountSource, Network, SecretBytes, Security, Spec};
 pub use stubs::{Existing, ExistingKind, Lookup, StubError, Stubs};
-pub use trace::{CannotWatch, Listing, Lower, Stack, Traced, Tracer};
+pub use trace::{CannotWatch, Listing, Lower, Reached, Stack, Traced, Tracer};
 pub use userns::{Identity, NamespaceError, Warning, enter_user_namespace};
 pub use users::{Passwd, UserError, resolve_user};

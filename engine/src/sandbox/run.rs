@@ -9,7 +9,7 @@ use super::program::{Program, compile};
 use super::report::{MESSAGE_BYTES, Report, Stage};
 use super::spec::{Exit, Network, Spec};
 use super::sys::{self, Side};
-use super::trace::{Traced, Tracer};
+use super::trace::{Reached, Traced, Tracer};
 use crate::cancel::Cancel;
 use crate::event::Stream;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -52,8 +52,8 @@ pub fn run_traced(
     let (stderr, to_stderr) = pipe()?;
     let streams = Attached { stdin: None, stdout: to_stdout, stderr: to_stderr, foreground: false };
     let exit = execute(spec, tracer.as_ref(), (streams, [stdout, stderr]), output, (cancel, None));
-    let (exit, networked) = exit?;
-    Ok((exit, tracer.map(|tracer| tracer.finish(networked))))
+    let (exit, reached) = exit?;
+    Ok((exit, tracer.map(|tracer| tracer.finish(reached))))
 }
 
 /// What a command reads and writes directly.
@@ -116,7 +116,7 @@ fn execute(
     (streams, [stdout, stderr]): (Attached, [OwnedFd; 2]),
     output: &mut dyn FnMut(Stream, &[u8]),
     (cancel, terminate): (&Cancel, Option<&Cancel>),
-) -> Result<(Exit, bool), Error> {
+) -> Result<(Exit, Reached), Error> {
     if cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
@@ -140,11 +140,11 @@ fn execute(
     };
     // The writing ends: only the child has them now, so that their closing tells of its end.
     drop(inside);
-    let telling = if tells { Telling::Awaited(told) } else { Telling::Closed(false) };
+    let telling = if tells { Telling::Awaited(told) } else { Telling::Closed(Reached::Nobody) };
     let streams = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
     let mut running = Running { child, pid, streams, status, telling };
     let (report, cancelled) = running.finish(output, cancel, terminate)?;
-    let networked = running.telling.used();
+    let reached = running.telling.reached();
     let exit = match report {
         // The command had ended before it could be stopped; yet what it left may not be complete.
         _ if cancelled => Err(Error::Cancelled),
@@ -154,7 +154,7 @@ fn execute(
         Some(Report::Launch { stage, errno }) => Err(failed_launch(spec, stage, errno)),
         None => Err(Error::Lost),
     };
-    exit.map(|exit| (exit, networked))
+    exit.map(|exit| (exit, reached))
 }
 
 /// A pair of sockets: the builder's, and the one that the command's process sends a descriptor over.
@@ -171,8 +171,14 @@ enum Telling {
     Awaited(Option<OwnedFd>),
     /// It is, and this was told so far.
     Open(OwnedFd, NetworkUse),
-    /// Nothing is told any more; whether other machines were reached, or may have been.
-    Closed(bool),
+    /// Nothing is told any more.
+    Closed(Reached),
+}
+
+impl Reached {
+    fn of(known: &NetworkUse) -> Self {
+        if known.used { Reached::Others } else { Reached::Nobody }
+    }
 }
 
 impl Telling {
@@ -191,20 +197,20 @@ impl Telling {
                 *self = match receive_descriptor(socket.as_fd()) {
                     Some(listener) => Telling::Open(listener, NetworkUse::default()),
                     // The kernel refused to tell: anything may have happened.
-                    None => Telling::Closed(true),
+                    None => Telling::Closed(Reached::Unknown),
                 };
             }
-            Telling::Open(_, known) if hung_up => *self = Telling::Closed(known.used),
+            Telling::Open(_, known) if hung_up => *self = Telling::Closed(Reached::of(known)),
             Telling::Open(listener, known) => known.serve(listener.as_fd()),
             Telling::Awaited(None) | Telling::Closed(_) => {}
         }
     }
 
-    fn used(&self) -> bool {
+    fn reached(&self) -> Reached {
         match self {
-            Telling::Awaited(_) => true,
-            Telling::Open(_, known) => known.used,
-            Telling::Closed(used) => *used,
+            Telling::Awaited(_) => Reached::Unknown,
+            Telling::Open(_, known) => Reached::of(known),
+            Telling::Closed(reached) => *reached,
         }
     }
 }

@@ -28,8 +28,27 @@ pub struct Tracer {
 pub struct Traced {
     /// By stack, in the order in which they were asked for.
     pub stacks: Vec<(Stack, Observed)>,
-    /// Whether it talked, or may have talked, to another machine.
-    pub networked: bool,
+    /// Whom it talked to.
+    pub reached: Reached,
+}
+
+/// Whom a step talked to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reached {
+    /// Itself at most.
+    #[default]
+    Nobody,
+    /// Another machine, or perhaps: see [`super::network`].
+    Others,
+    /// The kernel refused to tell, so it may be anybody.
+    Unknown,
+}
+
+impl Reached {
+    /// Whether another machine may have been among them.
+    pub fn may_be_others(self) -> bool {
+        self != Reached::Nobody
+    }
 }
 
 impl Tracer {
@@ -50,7 +69,7 @@ impl Tracer {
     }
 
     /// What was seen, once the step has ended.
-    pub(super) fn finish(self, networked: bool) -> Traced {
-        Traced { stacks: self.stacks.into_iter().map(|(stack, watch)| (stack, watch.finish())).collect(), networked }
+    pub(super) fn finish(self, reached: Reached) -> Traced {
+        Traced { stacks: self.stacks.into_iter().map(|(stack, watch)| (stack, watch.finish())).collect(), reached }
     }
 }

@@ -35,4 +35,5 @@ mod stages;
 mod stdin;
 mod targets;
 mod traced;
+mod untraced;
 mod watch;

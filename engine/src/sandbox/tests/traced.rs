@@ -43,7 +43,7 @@ fn talking_to_others_is_told_and_talking_to_oneself_is_not() {
         let spec = world.stubbed(&world.spec(script));
         let tracer = watched(&spec);
         let (_, traced) = run_traced(&spec, Some(tracer), &mut |_, _| {}, &Cancel::new().unwrap()).unwrap();
-        traced.unwrap().networked
+        traced.unwrap().reached.may_be_others()
     };
     assert!(!networked("echo hello"));
     assert!(!networked("busybox wget -T 1 -O - http://127.0.0.1:9/"));
