@@ -1,5 +1,7 @@
 //! Those of bake's functions that files use most. Pure.
 
+mod more;
+
 use hcl::eval::{Context, FuncArgs, FuncDef, ParamType};
 
 /// Declares them.
@@ -58,4 +60,5 @@ pub fn declare_functions(context: &mut Context<'_>) {
             Ok(lists.flatten().collect::<Vec<_>>().into())
         }),
     );
+    more::declare(context);
 }

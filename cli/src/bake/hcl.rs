@@ -94,7 +94,11 @@ impl<'a> Reader<'a> {
     }
 
     fn remark(&mut self, line: usize, words: String) {
-        self.project.remarks.push(Remark { line, words });
+        // What is computed for each row of a matrix is told once.
+        let remark = Remark { line, words };
+        if !self.project.remarks.contains(&remark) {
+            self.project.remarks.push(remark);
+        }
     }
 
     fn read(mut self, body: &Body) -> Result<Project, String> {

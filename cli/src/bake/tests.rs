@@ -158,6 +158,30 @@ target "default" {
 }
 "#;
 
+/// The smaller functions, as release files use them.
+const FUNCTIONS: &str = r#"
+variable "TAGS" { default = ["v1.2.3", "", "v1.2.3", "edge"] }
+target "app" {
+  tags = [for tag in distinct(compact(TAGS)) : "app:${trimprefix(tag, "v")}"]
+  args = {
+    MINOR = regex_replace("v1.2.3", "^v?([0-9]+)[.]([0-9]+).*$", "$1.$2")
+    COUNT = length(TAGS)
+    EDGE = contains(TAGS, "edge") ? "yes" : "no"
+    SIGNED = and(true, not("false"))
+    EITHER = or(false, true)
+    FIRST = element(TAGS, 4)
+    OWNER = coalesce(null, "nobody")
+    LEVEL = lookup({ debug = "3" }, "debug", "0")
+    NAMES = join(",", flatten([["a", ["b"]], keys(merge({ c = 1 }, { d = 2 })), values({ e = "f" })]))
+    FILE = basename("dist/app.tar")
+    TRIM = trim("--x--", "-")
+    SUFFIX = trimsuffix("app.tar", ".tar")
+    LONG = strlen("four")
+    WHEN = timestamp()
+  }
+}
+"#;
+
 const JSON: &str = r#"{
   "variable": {"TAG": {"default": "dev"}},
   "group": {"default": {"targets": ["db", "webapp"]}},
@@ -210,6 +234,11 @@ secrets:
   lost:
     external: true
 "#;
+
+#[test]
+fn functions_give_what_bakes_do_and_what_cannot_be_had_is_told() {
+    insta::assert_snapshot!(imported(Kind::Hcl, FUNCTIONS));
+}
 
 #[test]
 fn a_tool_with_cross_builds_keeps_its_variables_groups_and_inheritance() {
