@@ -7,7 +7,7 @@
 use super::book::written;
 use super::{File, context_name};
 use crate::api::Request;
-use crate::digest::KeyId;
+use crate::digest::{KeyId, LayerId};
 use crate::explain::align::{self, Alignment, Item, Origin};
 use crate::explain::record::Before;
 use crate::explain::{Build, BuildStep, Compared, Presence, Verdict};
@@ -28,6 +28,8 @@ pub(crate) struct Baseline {
     pub alignment: Alignment,
     keys: OnceLock<Keys>,
     by_key: OnceLock<HashMap<KeyId, Compared>>,
+    now: OnceLock<HashMap<usize, usize>>,
+    makers: OnceLock<HashMap<LayerId, usize>>,
 }
 
 /// How many builds are searched for a key that the store has no record of.
@@ -63,7 +65,16 @@ impl Baseline {
         let new: Vec<Item<'_>> =
             items.map(|(shown, text)| Item { stage: &shown.stage, platform: &shown.lane, text }).collect();
         let alignment = align::align(&old, &new);
-        Baseline { stored, chosen, build, alignment, keys: OnceLock::new(), by_key: OnceLock::new() }
+        Baseline {
+            stored,
+            chosen,
+            build,
+            alignment,
+            keys: OnceLock::new(),
+            by_key: OnceLock::new(),
+            now: OnceLock::new(),
+            makers: OnceLock::new(),
+        }
     }
 
     /// The earlier instruction that this one was.
@@ -109,7 +120,21 @@ impl Baseline {
 
     /// The place, in this build, of what was an instruction of the earlier one.
     pub fn now(&self, old: usize) -> Option<usize> {
-        self.alignment.origins.iter().position(|origin| origin.old() == Some(old))
+        let now = self.now.get_or_init(|| {
+            let origins = self.alignment.origins.iter().enumerate();
+            origins.rev().filter_map(|(now, origin)| Some((origin.old()?, now))).collect()
+        });
+        now.get(&old).copied()
+    }
+
+    /// The first instruction of the earlier build whose layer is this one.
+    pub fn maker(&self, layer: LayerId) -> Option<usize> {
+        let makers = self.makers.get_or_init(|| {
+            let steps = self.build.iter().flat_map(|build| &build.steps).enumerate();
+            let made: Vec<_> = steps.filter_map(|(at, step)| Some((step.layer?, at))).collect();
+            made.into_iter().rev().collect()
+        });
+        makers.get(&layer).copied()
     }
 
     /// What happened to a build argument since.

@@ -151,14 +151,15 @@ impl<'a> Book<'a> {
         counts
     }
 
-    /// All that is kept of the instructions, and their keys.
-    pub fn steps(&self) -> (Vec<BuildStep>, Keys) {
-        let mut endings = self.endings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    /// All that is kept of the instructions, and their keys. It is given away: the book is empty then.
+    pub fn take_steps(&self) -> (Vec<BuildStep>, Keys) {
+        let mut endings = std::mem::take(&mut *self.endings.lock().unwrap_or_else(PoisonError::into_inner));
         let inputs = inputs(self.plan);
         let mut keys = Vec::with_capacity(endings.len());
         let steps = self.plan.shown.iter().zip(endings.iter_mut()).zip(inputs).map(|((shown, ending), inputs)| {
             let ending = ending.take().unwrap_or_else(|| Ending::new(Verdict::Cancelled));
-            keys.push(ending.key.as_ref().map(|key| key.components().to_vec()).unwrap_or_default());
+            let key = ending.key.as_ref().map(Key::id);
+            keys.push(ending.key.map(Key::into_components).unwrap_or_default());
             BuildStep {
                 name: shown.name.clone(),
                 stage: shown.stage.clone(),
@@ -170,7 +171,7 @@ impl<'a> Book<'a> {
                 inputs,
                 verdict: ending.verdict,
                 reason: ending.reason,
-                key: ending.key.map(|key| key.id()),
+                key,
                 layer: ending.layer,
                 stack: ending.stack,
                 duration: ending.duration,

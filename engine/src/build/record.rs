@@ -144,7 +144,7 @@ pub(crate) fn build(
     end: End,
 ) -> (Build, Keys) {
     let asked = asked(begun, request, platform(plan), file, contexts);
-    let (steps, keys) = book.steps();
+    let (steps, keys) = book.take_steps();
     let build = Build {
         id: begun.id,
         started_nanos: begun.nanos,

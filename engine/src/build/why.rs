@@ -447,8 +447,7 @@ impl Steps<'_> {
         }
         // What is there now is as it was; what was there before is gone or elsewhere.
         let build = self.baseline.build.as_ref();
-        let old =
-            build.and_then(|build| build.steps.iter().position(|step| step.layer.is_some() && step.layer == stack.old));
+        let old = stack.old.and_then(|layer| self.baseline.maker(layer));
         match (old, build) {
             (Some(old), Some(build)) => match self.baseline.now(old) {
                 None => Root { shown: None, name: build.steps[old].name.clone() },

@@ -69,6 +69,11 @@ impl Key {
         encode::digest(components)
     }
 
+    /// The components in their order, given away.
+    pub fn into_components(self) -> Vec<Component> {
+        self.components
+    }
+
     /// The components in their order.
     pub fn components(&self) -> &[Component] {
         &self.components
