@@ -167,11 +167,6 @@ impl Store {
         let data = self.steps(stored)?;
         Ok(data.as_deref().and_then(Steps::read).and_then(|steps| steps.keys()))
     }
-
-    /// Forgets a build; gives the bytes that became free.
-    pub fn remove_build(&self, stored: &Stored) -> Result<u64, StoreError> {
-        remove(&stored.path).map_err(io_at("failed to remove", &stored.path))
-    }
 }
 
 /// A build with its steps.
@@ -208,7 +203,7 @@ fn link(old: &Path, new: &Path, beside: &Path) -> io::Result<()> {
     })
 }
 
-/// Removes a head and then its steps; gives the bytes that became free.
+/// Forgets a build: removes its head and then its steps. Gives the bytes that became free.
 pub(crate) fn remove(path: &Path) -> io::Result<u64> {
     use std::os::unix::fs::MetadataExt as _;
     let mut freed = 0;
@@ -341,7 +336,7 @@ mod tests {
         let second = store.builds_of(project).unwrap().remove(0);
         assert_eq!(store.place_of_steps(&first), store.place_of_steps(&second));
         assert_eq!(store.build(&first).unwrap().unwrap().steps, steps);
-        assert!(store.remove_build(&first).unwrap() > 0);
+        assert!(remove(&first.path).unwrap() > 0);
         let (build, found) = store.build_with_keys(&second).unwrap().unwrap();
         assert_eq!((found, build.steps[0].made.as_ref()), (keys, Some(&made)));
         assert_eq!(build.steps[0].verdict.kind(), Some("local"));
@@ -370,7 +365,7 @@ mod tests {
         assert_eq!((store.build(&stored).unwrap(), store.builds().unwrap().len()), (None, 0));
         fs::write(&stored.path, b"kiln build 9\n").unwrap();
         assert_eq!(store.build(&stored).unwrap(), None);
-        assert!(store.remove_build(&stored).unwrap() > 0);
+        assert!(remove(&stored.path).unwrap() > 0);
         assert!(store.builds().unwrap().is_empty() && !steps_of(&stored.path).exists());
     }
 }
