@@ -477,6 +477,7 @@ fn a_miss_fails_the_build_before_it_runs_where_that_is_asked_for() {
     let _first = kiln.build([project.path()]).ok();
     let asked = |flag: &str| kiln.build([flag.as_ref(), project.path().as_os_str()]);
     assert_eq!(asked("--fail-on-miss").ran.code, Some(0));
+    assert_eq!(asked("--fail-on-miss=other").ran.code, Some(1), "nothing changed, and still no stage is called so");
     project.write("src/a.txt", "edited\n");
     assert_eq!(asked("--fail-on-miss=build").ran.code, Some(3));
     assert_eq!(asked("--fail-on-miss=other").ran.code, Some(1), "no stage is called so");

@@ -40,7 +40,7 @@ pub(in super::super) fn asked(request: &Request, file: &File) -> Option<Asked> {
         outputs,
         no_cache,
         no_cache_filter,
-        fail_on_miss: _, // a build that is told misses nowhere
+        fail_on_miss, // a build that is told misses nowhere, but whether the names are of stages is known to a plan only
         verify,
         trace,
         strict,
@@ -80,7 +80,9 @@ pub(in super::super) fn asked(request: &Request, file: &File) -> Option<Asked> {
     }
     put(file.sources.text().as_bytes());
     let has_outputs = !outputs.is_empty() || targets.iter().any(|target| !target.outputs.is_empty());
-    let wants_more = *no_cache || !no_cache_filter.is_empty() || *verify || *strict || *pull || has_outputs;
+    let names_stages = fail_on_miss.as_ref().is_some_and(|stages| !stages.is_empty());
+    let wants_more =
+        names_stages || *no_cache || !no_cache_filter.is_empty() || *verify || *strict || *pull || has_outputs;
     Some(Asked { digest: *hasher.finalize().as_bytes(), may_be_told: *by_record && !wants_more })
 }
 
