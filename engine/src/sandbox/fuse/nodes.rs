@@ -68,12 +68,35 @@ struct Crawl {
     probes: u32,
 }
 
+impl Crawl {
+    /// Whether all that is in a directory with so many files is to be told.
+    fn tells(&mut self, files: usize) -> bool {
+        if self.evidence < CRAWL_EVIDENCE {
+            return false;
+        }
+        // Only directories: they are gone into, and say nothing of whether files are looked at.
+        if files == 0 {
+            return true;
+        }
+        let limit = (CRAWL_PROBE << self.probes.min(16)).min(CRAWL_LONGEST);
+        // A large directory would be a dear probe.
+        if self.told < limit || (files > CRAWL_PROBE_FILES && self.told < limit + CRAWL_LONGEST) {
+            self.told += 1;
+            return true;
+        }
+        *self = Crawl { evidence: CRAWL_EVIDENCE / 2, told: 0, probes: self.probes + 1 };
+        false
+    }
+}
+
 /// From how many files on a step is believed to look at all.
-const CRAWL_EVIDENCE: usize = 64;
+const CRAWL_EVIDENCE: usize = 40;
 /// After so many directories one is not told wholly, to see whether the step still looks at all; twice as many
 /// each time that it does, up to [`CRAWL_LONGEST`].
 const CRAWL_PROBE: usize = 16;
 const CRAWL_LONGEST: usize = 256;
+/// A directory with more files than this is not the one that is not told, unless no other comes for long.
+const CRAWL_PROBE_FILES: usize = 32;
 /// `DT_DIR`.
 const DIRECTORY: u8 = 4;
 
@@ -181,18 +204,11 @@ impl Nodes {
             node.unseen_files = files;
             node.names = Some(names);
         }
-        if files == 0 || self.crawl.evidence < CRAWL_EVIDENCE {
-            return false;
+        let told = self.crawl.tells(files);
+        if let Some(node) = self.node_mut(id) {
+            node.told = told;
         }
-        if self.crawl.told < (CRAWL_PROBE << self.crawl.probes.min(16)).min(CRAWL_LONGEST) {
-            self.crawl.told += 1;
-            if let Some(node) = self.node_mut(id) {
-                node.told = true;
-            }
-            return true;
-        }
-        self.crawl = Crawl { evidence: CRAWL_EVIDENCE / 2, told: 0, probes: self.crawl.probes + 1 };
-        false
+        told
     }
 
     /// Everything that was looked at, in no order.
@@ -262,6 +278,16 @@ mod tests {
         let told: Vec<bool> = (0..18).map(|_| nodes.listed(next, names(20))).collect();
         assert!(told[..16].iter().all(|told| *told));
         assert_eq!(told[16..], [false, false]);
+    }
+
+    #[test]
+    fn a_directory_of_directories_is_told_to_a_step_that_looks_at_all_and_a_large_one_is_no_probe() {
+        let crawl = |told| Crawl { evidence: CRAWL_EVIDENCE, told, probes: 0 };
+        assert!(!Crawl { evidence: CRAWL_EVIDENCE - 1, ..crawl(0) }.tells(0));
+        assert!(crawl(CRAWL_PROBE).tells(0));
+        assert!(!crawl(CRAWL_PROBE).tells(CRAWL_PROBE_FILES));
+        assert!(crawl(CRAWL_PROBE).tells(CRAWL_PROBE_FILES + 1));
+        assert!(!crawl(CRAWL_PROBE + CRAWL_LONGEST).tells(CRAWL_PROBE_FILES + 1), "it comes to an end");
     }
 
     #[test]
