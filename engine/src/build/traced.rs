@@ -88,21 +88,18 @@ pub(super) fn lowers(snapshot: &Snapshot) -> Result<Vec<Lower>, StoreError> {
 pub(super) fn lower(layer: &Arc<Layer>) -> Result<Lower, StoreError> {
     let listing: Option<Arc<dyn Listing>> = match layer.is_host() {
         true => None,
-        false => {
-            layer.tree()?;
-            Some(Arc::new(Listed(Arc::clone(layer))))
-        }
+        false => Some(Arc::new(Listed(Arc::clone(layer)))),
     };
     Ok(Lower { dirs: layer.dirs().to_vec(), listing })
 }
 
-/// A layer whose listing was read.
+/// A layer whose listing is read when it is needed. What is wrong with it is told by those who cannot do without.
 #[derive(Debug)]
 struct Listed(Arc<Layer>);
 
 impl Listing for Listed {
-    fn entries(&self) -> &[Entry] {
-        self.0.tree().map_or(&[], Tree::entries)
+    fn entries(&self) -> Option<&[Entry]> {
+        self.0.tree().ok().map(Tree::entries)
     }
 }
 
@@ -301,11 +298,12 @@ impl Steps<'_> {
         if self.request.trace == TraceMode::Off || run.insecure {
             return Ok(None);
         }
-        let attributes = view(snapshot)?.has_attributes();
+        let attributes = snapshot.layers().iter().any(|layer| layer.is_host());
         let mut stacks = vec![(Stack::Root, above.into_iter().chain(lowers(snapshot)?).collect(), attributes)];
         for one in bound {
             if let (Some(index), Some(lowers)) = (one.index(mounts), &one.lowers) {
-                stacks.push((Stack::Mount(index), lowers.clone(), one.shown.view()?.has_attributes()));
+                let attributes = lowers.iter().any(|lower| lower.listing.is_none());
+                stacks.push((Stack::Mount(index), lowers.clone(), attributes));
             }
         }
         match Tracer::new(&stacks) {

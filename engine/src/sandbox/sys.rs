@@ -386,3 +386,12 @@ pub(super) fn wait_for_death() -> ! {
         unsafe { libc::pause() };
     }
 }
+
+/// Lets every other thread of the machine go before this one, for good. A processor that runs nothing else counts as
+/// idle for those that become ready.
+pub(super) fn go_after_all_others() -> Result<(), Errno> {
+    // SAFETY: plain numbers, for which zero is the one priority that this policy has.
+    let none: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: the parameter lives during the call; 0 is this thread.
+    outcome(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) }.into()).map(drop)
+}

@@ -53,7 +53,7 @@ impl Reached {
 
 impl Tracer {
     /// Prepares to watch these stacks of a step: each with the layers that its directories are, the topmost first, and
-    /// whether any file in them has extended attributes.
+    /// whether any file in those without a listing may have extended attributes.
     ///
     /// # Errors
     /// Where the kernel or its owner does not allow it; the step can run unwatched.

@@ -98,14 +98,6 @@ impl<'a> View<'a> {
         self.layers.iter().rev().copied()
     }
 
-    /// Whether any file in it has extended attributes; yes where that is not known.
-    pub fn has_attributes(&self) -> bool {
-        self.layers.iter().any(|layer| match layer {
-            Stacked::Listed { tree, .. } => tree.entries().iter().any(|entry| !entry.xattrs.is_empty()),
-            Stacked::Host { .. } => true,
-        })
-    }
-
     /// A cursor at the root.
     pub fn cursor(&self) -> Cursor<'a, '_> {
         let all = self.layers.iter().enumerate();
@@ -155,7 +147,7 @@ fn names_of(entries: &[Entry]) -> HashMap<&TreePath, Vec<&TreePath>> {
 impl<'a> Cursor<'a, '_> {
     /// The state of a path.
     pub fn state(&mut self, path: &TreePath, aspect: Aspect) -> State {
-        let mut hasher = blake3::Hasher::new_derive_key("kiln state v1");
+        let mut hasher = FRESH.clone();
         match aspect {
             Aspect::Entry | Aspect::Content => self.put_entry(&mut hasher, path),
             Aspect::Listing => self.put_listing(&mut hasher, path),
@@ -325,6 +317,10 @@ impl<'a> View<'a> {
         (found, below)
     }
 }
+
+/// A hasher that has seen nothing: to derive its key from the context takes longer than most states.
+static FRESH: std::sync::LazyLock<blake3::Hasher> =
+    std::sync::LazyLock::new(|| blake3::Hasher::new_derive_key("kiln state v1"));
 
 /// The number of a kind that hides what is below.
 const WHITEOUT: u8 = 9;

@@ -26,8 +26,9 @@ pub struct Lower {
 
 /// A layer's listing, whoever has it.
 pub trait Listing: fmt::Debug + Send + Sync {
-    /// The entries, sorted by path, none twice.
-    fn entries(&self) -> &[Entry];
+    /// The entries, sorted by path, none twice; reading them is put off until they are asked for. `None` where they
+    /// cannot be read: then the layer is looked into.
+    fn entries(&self) -> Option<&[Entry]>;
 }
 
 /// One name in a directory.
@@ -80,14 +81,29 @@ impl Layers {
     pub(super) fn open(lowers: &[Lower]) -> Result<Layers, Errno> {
         allow_files(lowers.iter().map(|lower| lower.dirs.len()).sum());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut first_inode = 2;
         let open = |lower: &Lower| {
             let dirs = lower.dirs.iter().map(|dir| openat(CWD, dir, flags, Mode::empty()));
-            let layer = Layer { dirs: dirs.collect::<Result<_, _>>()?, listing: lower.listing.clone(), first_inode };
-            first_inode += layer.entries().map_or(0, |entries| entries.len() as u64);
-            Ok(layer)
+            Ok(Layer { dirs: dirs.collect::<Result<_, _>>()?, listing: lower.listing.clone(), first_inode: 0 })
         };
         Ok(Layers(lowers.iter().map(open).collect::<Result<_, _>>()?))
+    }
+
+    /// Reads the listings, once and before anything is asked: from then on a layer has one or has none. Says too whether
+    /// a file of them has extended attributes, or may have where a listing cannot be read.
+    pub(super) fn listed(mut self) -> (Layers, bool) {
+        let (mut first_inode, mut attributes) = (2, false);
+        for layer in &mut self.0 {
+            let Some(listing) = layer.listing.take() else { continue };
+            let Some(entries) = listing.entries() else {
+                attributes = true;
+                continue;
+            };
+            attributes = attributes || entries.iter().any(|entry| !entry.xattrs.is_empty());
+            layer.first_inode = first_inode;
+            first_inode += entries.len() as u64;
+            layer.listing = Some(listing);
+        }
+        (self, attributes)
     }
 
     /// Where the root's contents lie.
@@ -285,7 +301,7 @@ impl Layers {
 
 impl Layer {
     fn entries(&self) -> Option<&[Entry]> {
-        self.listing.as_deref().map(Listing::entries)
+        self.listing.as_deref().and_then(Listing::entries)
     }
 
     fn peek(&self, path: &CStr) -> Result<Peek, Errno> {

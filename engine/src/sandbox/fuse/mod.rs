@@ -8,6 +8,7 @@ mod layers;
 mod nodes;
 mod protocol;
 mod serve;
+mod turns;
 
 use crate::trace::Observed;
 use layers::Layers;
@@ -18,7 +19,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
 use serve::{Ended, Server};
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -33,13 +34,13 @@ pub struct CannotWatch(String);
 #[derive(Debug)]
 pub(super) struct Watch {
     mount: Option<OwnedFd>,
-    thread: JoinHandle<Ended>,
+    thread: JoinHandle<Option<Ended>>,
     stop: Arc<OwnedFd>,
 }
 
 impl Watch {
-    /// Shows these layers, the topmost first, as one. `attributes` says whether any file in them has
-    /// extended attributes; without, the kernel is told once that there are none.
+    /// Shows these layers, the topmost first, as one. `attributes` says whether any file in those without a listing may
+    /// have extended attributes; where no file has, the kernel is told so once.
     pub(super) fn new(lowers: &[Lower], attributes: bool) -> Result<Watch, CannotWatch> {
         let cannot = |what: &str| {
             let what = what.to_owned();
@@ -51,11 +52,14 @@ impl Watch {
         let mount = mount(&device).map_err(cannot("a FUSE file system cannot be mounted"))?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(cannot("no event can be made"))?;
         let stop = Arc::new(stop);
-        let server = Server::new(device, layers, attributes);
         let told = Arc::clone(&stop);
+        // The listings are read while the step's sandbox is made: its first question waits for them.
         let thread = std::thread::Builder::new()
             .name("kiln-watch".to_owned())
-            .spawn(move || server.run(told.as_fd()))
+            .spawn(move || {
+                let (layers, in_listings) = layers.listed();
+                turns::serve(device, told, Server::new(layers, attributes || in_listings))
+            })
             .map_err(|error| CannotWatch(format!("no server can be started: {error}")))?;
         Ok(Watch { mount: Some(mount), thread, stop })
     }
@@ -70,14 +74,17 @@ impl Watch {
         // Cannot fail: the counter is far from full. A server that has ended needs no telling.
         let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
         let ended = self.thread.join();
+        let (observed, nodes) = match ended {
+            Ok(Some(Ended { nodes, trouble })) => (Observed { seen: nodes.seen(), incomplete: trouble }, Some(nodes)),
+            Ok(None) | Err(_) => {
+                (Observed { seen: Vec::new(), incomplete: Some("its server failed".to_owned()) }, None)
+            }
+        };
         // The kernel forgets a file system with the last that has it, which takes as long as much was seen. It has
         // been kept so that neither the step nor what follows waits for that; where no thread can be had, they do.
-        let mount = self.mount.take();
-        let _forgotten = std::thread::Builder::new().name("kiln-unmount".to_owned()).spawn(move || drop(mount));
-        match ended {
-            Ok(Ended { nodes, trouble }) => Observed { seen: nodes.seen(), incomplete: trouble },
-            Err(_) => Observed { seen: Vec::new(), incomplete: Some("its server failed".to_owned()) },
-        }
+        let forgotten = (self.mount.take(), nodes);
+        let _thread = std::thread::Builder::new().name("kiln-unmount".to_owned()).spawn(move || drop(forgotten));
+        observed
     }
 }
 
@@ -92,6 +99,9 @@ fn mount(device: &OwnedFd) -> Result<OwnedFd, Errno> {
     fsconfig_set_string(&context, c"group_id", c"0")?;
     // Who may do what is decided by the overlay above; nothing else can reach this.
     fsconfig_set_flag(&context, c"allow_other")?;
+    // Nothing is written here. Said of the whole file system, it also keeps the kernel from taking a read for a change
+    // of the access time, after which it would ask for the file's attributes again.
+    fsconfig_set_flag(&context, c"ro")?;
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
 }

@@ -14,6 +14,8 @@ pub(super) struct Header {
     pub unique: u64,
     /// What it is about; 1 is the root.
     pub node: u64,
+    /// Which thread asks, by its number in the server's own namespace; 0 for one that is not in it.
+    pub asker: u32,
 }
 
 pub(super) const HEADER_BYTES: usize = 40;
@@ -93,6 +95,7 @@ impl Header {
             opcode: u32_at(message, 4)?,
             unique: u64_at(message, 8)?,
             node: u64_at(message, 16)?,
+            asker: u32_at(message, 32)?,
         };
         Some((header, message.get(HEADER_BYTES..)?))
     }

@@ -2,29 +2,25 @@
 //!
 //! A question costs the step a round trip, so everything is told for good and nothing is asked twice:
 //! names, attributes and the absence of names are cached by the kernel for as long as the mount lives,
-//! files are neither opened nor closed by message. Knows nothing of what is done with what was seen.
+//! files are neither opened nor closed by message. Knows nothing of who waits for the questions, nor of what is done with
+//! what was seen.
 
 use super::layers::{Layers, Name, Seen};
 use super::nodes::{NodeId, Nodes, Place, ROOT};
 use super::protocol::{self, Attributes, Header, Reply, opcode};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::io::IoSlice;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-/// Room for one question: only names and attribute names come in.
-const QUESTION_BYTES: usize = 64 * 1024;
 /// How many files are kept open for further reading.
 const OPEN_FILES: usize = 64;
 
 /// One mounted file system's server.
 pub(super) struct Server {
-    device: OwnedFd,
     /// What is shown: nothing in it changes while the step runs.
     layers: Layers,
     /// Whether any file below has extended attributes.
@@ -44,9 +40,9 @@ pub(super) struct Ended {
 }
 
 impl Server {
-    pub(super) fn new(device: OwnedFd, layers: Layers, attributes: bool) -> Server {
+    /// `attributes` says whether any file may have extended attributes.
+    pub(super) fn new(layers: Layers, attributes: bool) -> Server {
         Server {
-            device,
             attributes,
             nodes: Nodes::new(layers.root()),
             layers,
@@ -57,51 +53,18 @@ impl Server {
         }
     }
 
-    /// Answers until the file system is unmounted or `stop` becomes readable.
-    pub(super) fn run(mut self, stop: BorrowedFd<'_>) -> Ended {
-        let mut question = vec![0; QUESTION_BYTES];
-        let mut patience = Patience::default();
-        loop {
-            match rustix::io::read(&self.device, &mut question) {
-                Ok(length) => {
-                    patience.rewarded();
-                    let Some((header, body)) = question.get(..length).and_then(Header::parse) else { continue };
-                    self.answer(header, body);
-                    patience.begin();
-                }
-                Err(Errno::AGAIN) if patience.lasts() => std::hint::spin_loop(),
-                Err(Errno::AGAIN) => {
-                    let mut fds = [
-                        PollFd::from_borrowed_fd(self.device.as_fd(), PollFlags::IN),
-                        PollFd::from_borrowed_fd(stop, PollFlags::IN),
-                    ];
-                    match poll(&mut fds, None) {
-                        Ok(_) if !fds[1].revents().is_empty() => break,
-                        Ok(_) | Err(Errno::INTR) => {}
-                        Err(errno) => {
-                            self.note(format!("waiting for the kernel failed: {errno}"));
-                            break;
-                        }
-                    }
-                }
-                // A question was withdrawn before it was read.
-                Err(Errno::INTR | Errno::NOENT) => {}
-                // Unmounted.
-                Err(Errno::NODEV) => break,
-                Err(errno) => {
-                    self.note(format!("reading the kernel's questions failed: {errno}"));
-                    break;
-                }
-            }
-        }
+    /// What it saw.
+    pub(super) fn end(self) -> Ended {
         Ended { nodes: self.nodes, trouble: self.trouble }
     }
 
-    fn note(&mut self, trouble: String) {
+    /// Notes why what is seen may not be all.
+    pub(super) fn note(&mut self, trouble: String) {
         self.trouble.get_or_insert(trouble);
     }
 
-    fn answer(&mut self, header: Header, body: &[u8]) {
+    /// Answers one question that came from this device.
+    pub(super) fn answer(&mut self, device: &OwnedFd, header: Header, body: &[u8]) {
         self.reply.0.clear();
         let mut read = 0;
         let result = match header.opcode {
@@ -149,7 +112,7 @@ impl Server {
             () => &self.reply.0,
         };
         let head = protocol::reply_header(header.unique, errno, body.len());
-        match rustix::io::writev(&self.device, &[IoSlice::new(&head), IoSlice::new(body)]) {
+        match rustix::io::writev(device, &[IoSlice::new(&head), IoSlice::new(body)]) {
             // Nobody waits for it any more: killed, or unmounted.
             Ok(_) | Err(Errno::NOENT | Errno::NODEV) => {}
             Err(errno) => self.note(format!("answering the kernel failed: {errno}")),
@@ -184,25 +147,22 @@ impl Server {
         name: &[u8],
         known: Option<(&Name, Seen)>,
     ) -> Result<Option<(NodeId, Attributes)>, Errno> {
-        let path = self.nodes.path_of(directory, name).ok_or(Errno::STALE)?;
-        let path = CString::new(Vec::from(path)).map_err(|_| Errno::INVAL)?;
         let found = match known {
-            Some((name, seen)) => Ok(Some((Place { found: name.found, parts: None }, seen))),
-            None => self.look_at(directory, &path),
+            Some((name, seen)) => Some((Place { found: name.found, parts: None }, seen)),
+            None => {
+                let path = self.nodes.path_of(directory, name).ok_or(Errno::STALE)?;
+                let path = CString::new(Vec::from(path)).map_err(|_| Errno::INVAL)?;
+                self.look_at(directory, &path).map_err(|errno| self.failed("looking up", path.as_bytes(), errno))?
+            }
         };
-        match found {
-            Ok(Some((place, seen))) => {
-                let several = seen.kind != FileType::Directory && seen.attributes.links > 1;
-                let links = several.then_some(seen.file);
-                let node = self.nodes.present(directory, name, place, links).ok_or(Errno::STALE)?;
-                Ok(Some((node, seen.attributes)))
-            }
-            Ok(None) => {
-                self.nodes.absent(directory, name);
-                Ok(None)
-            }
-            Err(errno) => Err(self.failed("looking up", path.as_bytes(), errno)),
-        }
+        let Some((place, seen)) = found else {
+            self.nodes.absent(directory, name);
+            return Ok(None);
+        };
+        let several = seen.kind != FileType::Directory && seen.attributes.links > 1;
+        let links = several.then_some(seen.file);
+        let node = self.nodes.present(directory, name, place, links).ok_or(Errno::STALE)?;
+        Ok(Some((node, seen.attributes)))
     }
 
     fn look_at(&self, directory: NodeId, path: &CStr) -> Result<Option<(Place, Seen)>, Errno> {
@@ -366,49 +326,6 @@ impl Server {
             self.reply.0.extend_from_slice(value);
         }
         Ok(())
-    }
-}
-
-/// How long is waited for the next question without going to sleep. Being woken takes longer than most questions
-/// are apart, and a step that asks has nothing else to do; one that asks rarely is left the processor.
-struct Patience {
-    /// How long at most, after the next answer.
-    span: Duration,
-    /// Since when, while it lasts.
-    since: Option<Instant>,
-}
-
-impl Patience {
-    const LEAST: Duration = Duration::from_micros(4);
-    const MOST: Duration = Duration::from_micros(64);
-
-    /// Begins to wait.
-    fn begin(&mut self) {
-        self.since = Some(Instant::now());
-    }
-
-    /// Whether to wait on awake.
-    fn lasts(&mut self) -> bool {
-        let Some(since) = self.since else { return false };
-        if since.elapsed() < self.span {
-            return true;
-        }
-        self.span = (self.span / 2).max(Self::LEAST);
-        self.since = None;
-        false
-    }
-
-    /// A question came; while it was waited for, if `since` is still set.
-    fn rewarded(&mut self) {
-        if self.since.take().is_some() {
-            self.span = (self.span * 2).min(Self::MOST);
-        }
-    }
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Patience { span: Self::MOST, since: None }
     }
 }
 

@@ -50,3 +50,25 @@ fn talking_to_others_is_told_and_talking_to_oneself_is_not() {
     assert!(networked("busybox nslookup example.invalid 127.0.0.1"), "a resolver asks others");
     assert!(!networked("busybox ping -c 1 -W 1 127.0.0.1"));
 }
+
+#[test]
+fn all_is_seen_of_a_program_that_asks_again_and_again_while_the_processors_are_busy() {
+    const FILES: usize = 400;
+    let Some(world) = World::new() else { return };
+    let many = tempfile::tempdir().unwrap();
+    std::fs::create_dir(many.path().join("many")).unwrap();
+    for number in 0..FILES {
+        std::fs::write(many.path().join(format!("many/{number}")), format!("{number}\n")).unwrap();
+    }
+    let busy = "while :; do :; done & ".repeat(2);
+    for before in ["", &busy] {
+        let script = format!("{before} cat /many/* | wc -l; for n in /many/*; do test -e $n.none; done");
+        let mut spec = world.spec(&script);
+        spec.lowers.insert(0, many.path().to_path_buf());
+        let (printed, seen) = traced(&world, &spec);
+        assert_eq!(printed.trim(), FILES.to_string());
+        let read =
+            |number: usize| seen[&format!("many/{number}")].read && seen.contains_key(&format!("many/{number}.none"));
+        assert!((0..FILES).all(read));
+    }
+}
