@@ -185,8 +185,10 @@ fn is_chain<T>(graph: &Graph<T>, first: NodeId, settled: &[bool]) -> bool {
 
 impl<T: Sync, W: Work<T>> Rest<'_, T, W> {
     fn node<'s>(&'s self, scope: &rayon::Scope<'s>, id: NodeId, needs: Option<W::Pending>) {
-        let mut woken = Vec::new();
-        let turn = self.one(id, needs, &mut woken);
+        let (turn, woken) = apart(|| {
+            let mut woken = Vec::new();
+            (self.one(id, needs, &mut woken), woken)
+        });
         for other in woken {
             scope.spawn(move |scope| self.node(scope, other, None));
         }
@@ -283,6 +285,24 @@ impl<T: Sync, W: Work<T>> Rest<'_, T, W> {
             Some(Flight::Landed) | None => Vec::new(),
         }
     }
+}
+
+/// Does a step's work on a thread that is none of the pool's. A thread of the pool that waits for its share of parallel
+/// work takes up other work of the pool meanwhile: another step, which may wait for a lock that is held for that very
+/// share, and which in any case has to end first. Where no thread can be had it is done here.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = Mutex::new(Some(work));
+    let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("kiln-step".to_owned());
+        let begun = thread.spawn_scoped(scope, || take().map(|work| work()));
+        match begun.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(done)) => done,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(_) => take().map(|work| work()),
+        }
+    })
+    .expect("the work is done once, here or there")
 }
 
 #[cfg(test)]
@@ -424,6 +444,51 @@ mod tests {
             let count = |what: &str| log.iter().filter(|line| line.starts_with(what)).count();
             assert_eq!((count("ran x"), count("hit x"), count("ran y"), count("hit y")), (1, 4, 1, 1), "{log:?}");
             assert_eq!(count("ran after"), 7, "{log:?}");
+        }
+    }
+
+    /// Its steps share their work out, and note on which threads they do.
+    struct Shares;
+
+    impl Work<()> for Shares {
+        type Pending = ();
+        type Name = ();
+        type Error = String;
+
+        fn settle(&self, _: NodeId, (): &()) -> Result<Option<()>, String> {
+            Ok(Some(()))
+        }
+
+        fn name(&self, (): &(), (): &()) -> Option<()> {
+            None
+        }
+
+        fn run(&self, id: NodeId, (): &(), (): ()) -> Result<(), String> {
+            use rayon::prelude::*;
+            thread_local!(static BUSY: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+            if BUSY.replace(true) {
+                return Err(format!("{id:?} was taken up within another step"));
+            }
+            (0..16).into_par_iter().for_each(|_| std::thread::sleep(Duration::from_millis(1)));
+            BUSY.set(false);
+            Ok(())
+        }
+
+        fn stops_others(&self, _: NodeId) -> bool {
+            false
+        }
+
+        fn dropped(&self, _: NodeId, (): &()) {}
+    }
+
+    #[test]
+    fn a_step_that_waits_for_its_share_of_parallel_work_takes_up_no_other_step() {
+        let mut graph = Graph::default();
+        for _ in 0..32 {
+            graph.add((), []);
+        }
+        for jobs in [1, 2, 8] {
+            assert_eq!(execute(&graph, &Shares, jobs), Vec::<String>::new());
         }
     }
 

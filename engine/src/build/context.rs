@@ -149,7 +149,7 @@ impl BuildContext {
             ignore_digest: self.ignore_digest,
             reach: self.reach.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
-        let mut tree = apart(|| self.memory.source(walk, store))?;
+        let mut tree = self.memory.source(walk, store)?;
         if !self.pretended.is_empty() {
             tree = Arc::new(self.pretend(&tree));
         }
@@ -239,18 +239,6 @@ impl BuildContext {
         let (line, pattern) = self.ignore.matching_line(clean.as_bytes()).filter(|_| there)?;
         Some((format!("{} line {line}", self.ignore_file.as_deref().unwrap_or(".dockerignore")), pattern.to_owned()))
     }
-}
-
-/// Does this where no thread of the steps' pool takes part. A thread that waits there for its share of a walk runs another
-/// step meanwhile, which would wait for the very lock that is held for the walk.
-fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    if rayon::current_thread_index().is_none() {
-        return work();
-    }
-    std::thread::scope(|scope| match scope.spawn(work).join() {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic),
-    })
 }
 
 /// The digest of all that a selection may depend on: the files, and which of them are one.
