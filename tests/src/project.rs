@@ -51,3 +51,15 @@ impl Project {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("the mode is set");
     }
 }
+
+/// An archive of files with these names and contents.
+pub fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, content.as_bytes()).expect("an archive in memory");
+    }
+    builder.into_inner().expect("an archive in memory")
+}

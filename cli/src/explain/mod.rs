@@ -99,19 +99,21 @@ fn cause(out: &mut String, report: &BuildReport, cause: &CauseReport, detail: De
     ran(out, report, cause, root, is_plan, detail);
     for step in cause.ran.iter().filter_map(|&step| report.steps.get(step)) {
         if let Some(unskipped) = &step.why.unskipped {
-            let advice = advice(unskipped, step, is_plan).map_or_else(String::new, |advice| format!(": {advice}"));
-            let _infallible = writeln!(out, "  {} {}{advice}", name(step), clean::one_line(&unskipped.words));
+            let _infallible = writeln!(out, "  {} {}", name(step), self::unskipped(unskipped, step, is_plan));
         }
         outcome(out, report, step);
     }
 }
 
-/// What would have let a step be skipped.
-fn advice(unskipped: &UnskippedReport, step: &StepReport, is_plan: bool) -> Option<String> {
+/// Why a step was not skipped, and what would have let it be.
+fn unskipped(unskipped: &UnskippedReport, step: &StepReport, is_plan: bool) -> String {
+    let words = clean::one_line(&unskipped.words);
     let verb = if is_plan { "would save" } else { "would have saved" };
     let saved = quantity::duration(step.duration);
-    (unskipped.because == "networked")
-        .then(|| format!("--trace=all, or `# kiln: --key=traced` above it, {verb} {saved}"))
+    match unskipped.because {
+        "networked" => format!("{words}: --trace=all, or `# kiln: --key=traced` above it, {verb} {saved}"),
+        _ => words,
+    }
 }
 
 /// What a kind of miss that no change explains means.

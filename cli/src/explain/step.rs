@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use super::{Detail, advice, changes};
+use super::{Detail, changes};
 use crate::text::{clean, quantity};
 use kiln_engine::event::Verdict;
 use kiln_engine::explain::report::StepDetail;
@@ -38,8 +38,7 @@ pub fn step(detail: &StepDetail, how: Detail) -> String {
         let _infallible = writeln!(out, "  {} ← {}", dragged.component, clean::one_line(&dragged.name));
     }
     if let Some(unskipped) = &why.unskipped {
-        let advice = advice(unskipped, step, false).map_or_else(String::new, |advice| format!(": {advice}"));
-        let _infallible = writeln!(out, "  it {}{advice}", clean::one_line(&unskipped.words));
+        let _infallible = writeln!(out, "  it {}", super::unskipped(unskipped, step, false));
     }
     if why.same_output {
         out.push_str("  it made the same as before: what follows hits\n");

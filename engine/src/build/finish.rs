@@ -94,7 +94,7 @@ pub(crate) fn finish(
 /// Whether an image stands on the host's own files, by its own FROM or that of the image it is made of.
 fn is_on_host(target: &Target, steps: &Steps<'_>) -> bool {
     let done = target.node.and_then(|node| steps.result(node));
-    done.is_some_and(|done| done.snapshot.layers().first().is_some_and(|layer| layer.is_host()))
+    done.is_some_and(|done| done.snapshot.has_host())
 }
 
 impl<'a> Member<'a> {

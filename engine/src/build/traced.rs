@@ -298,7 +298,7 @@ impl Steps<'_> {
         if self.request.trace == TraceMode::Off || run.insecure {
             return Ok(None);
         }
-        let attributes = snapshot.layers().iter().any(|layer| layer.is_host());
+        let attributes = snapshot.has_host();
         let mut stacks = vec![(Stack::Root, above.into_iter().chain(lowers(snapshot)?).collect(), attributes)];
         for one in bound {
             if let (Some(index), Some(lowers)) = (one.index(mounts), &one.lowers) {

@@ -218,7 +218,7 @@ fn labels_of(word: &str, document: &Document) -> Result<Vec<String>, Diagnostic>
             _ => None,
         })
         .enumerate()
-        .map(|(index, name)| name.unwrap_or_else(|| format!("stage-{index}")))
+        .map(|(index, name)| plan::stage_label(name.as_deref(), index))
         .collect();
     let label = |wanted: Option<String>| match wanted {
         None => all.last().cloned(),

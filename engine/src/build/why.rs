@@ -17,7 +17,6 @@ use crate::graph::NodeId;
 use crate::key::{Component, Key, Value};
 use crate::plan::{Origin, Step, StepKind};
 use crate::store::{Record, StoreError};
-use crate::tree::Tree;
 
 /// What a step was seen to depend on, as a component of a difference.
 const READS: &str = "what it read below";
@@ -92,9 +91,7 @@ impl Steps<'_> {
         let nearest = self.nearest(step, key, ids)?;
         let previous = nearest.as_ref().and_then(|nearest| nearest.previous);
         if let Some(nearest) = nearest {
-            // The new side's listings are not in the store before the step has run.
-            let listing = |id| self.listing(id, input);
-            let found = compare::compare(&nearest.components, key.components(), &listing, &self.stacks);
+            self.name_differences(step, &nearest.components, key, input, &mut why);
             for component in &nearest.components {
                 if let Value::Files { tree, .. } = component.value
                     && !key.components().contains(component)
@@ -102,9 +99,6 @@ impl Steps<'_> {
                     self.store.supersede(tree);
                 }
             }
-            why.changes = found.changes;
-            self.name_ignore_file(&mut why.changes);
-            why.dragged = self.dragged(step, &why.changes, &found.stacks);
             why.compared = Some(nearest.compared);
             self.name_reads(step, key, &mut why)?;
         } else if self.baseline.is_new_or_moved(step.shown) {
@@ -152,11 +146,7 @@ impl Steps<'_> {
         if old.is_empty() {
             return;
         }
-        let listing = |id| self.listing(id, input);
-        let found = compare::compare(old, key.components(), &listing, &self.stacks);
-        why.changes = found.changes;
-        self.name_ignore_file(&mut why.changes);
-        why.dragged = self.dragged(step, &why.changes, &found.stacks);
+        self.name_differences(step, old, key, input, why);
         if let StepKind::Run(run) = &step.kind
             && self.baseline.old(step.shown).is_some_and(|old| old.layer == Some(layer))
         {
@@ -167,9 +157,14 @@ impl Steps<'_> {
         }
     }
 
-    /// A listing that a step reads, or that the store has.
-    fn listing(&self, id: LayerId, input: &Input) -> Option<Tree> {
-        input.trees().find(|tree| tree.id() == id).cloned().or_else(|| self.store.tree(id).ok()?)
+    /// Names what differs between an earlier key and this one, and what of it other instructions began.
+    fn name_differences(&self, step: &Step, old: &[Component], key: &Key, input: &Input, why: &mut Why) {
+        // The new side's listings are not in the store before the step has run.
+        let listing = |id| input.trees().find(|tree| tree.id() == id).cloned().or_else(|| self.store.tree(id).ok()?);
+        let found = compare::compare(old, key.components(), &listing, &self.stacks);
+        why.changes = found.changes;
+        self.name_ignore_file(&mut why.changes);
+        why.dragged = self.dragged(step, &why.changes, &found.stacks);
     }
 
     /// What of a step's own inputs is not what it was, where its result cannot be looked up yet.

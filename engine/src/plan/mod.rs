@@ -20,6 +20,7 @@ mod targets;
 
 pub use branches::{Unroll, choose};
 pub use contexts::{ContextBase, context_key};
+pub use stages::label as stage_label;
 pub use step::{
     Base, ContextId, CopyStep, Export, MergeStep, Origin, Plan, RunMount, RunStep, Shown, SourceStep, Step, StepKind,
     Target, WorkdirStep,

@@ -42,8 +42,13 @@ pub struct StageText<'a> {
 impl StageText<'_> {
     /// The name, or the number where there is none.
     pub fn label(&self) -> String {
-        self.name.clone().unwrap_or_else(|| format!("stage-{}", self.index))
+        label(self.name.as_deref(), self.index)
     }
+}
+
+/// What a stage is called among the steps: its name, or its number where it has none.
+pub fn label(name: Option<&str>, index: usize) -> String {
+    name.map_or_else(|| format!("stage-{index}"), str::to_owned)
 }
 
 /// The values before the first FROM.

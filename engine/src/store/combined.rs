@@ -5,7 +5,7 @@
 //! have one size, so the steps of a stage share all but the topmost; they last as long as the store is open.
 
 use super::{Staged, Store, StoreError, io_at};
-use crate::tree::disk;
+use crate::tree::{disk, stat};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use std::collections::HashMap;
 use std::fs;
@@ -160,7 +160,7 @@ fn names(path: &Path) -> io::Result<Vec<Vec<u8>>> {
 }
 
 fn is_opaque(path: &Path) -> io::Result<bool> {
-    Ok(names(path)?.iter().any(|name| name.as_slice() == disk::OPAQUE_XATTR.as_bytes()))
+    fs::File::open(path).map(stat::is_opaque)
 }
 
 #[cfg(test)]

@@ -1,20 +1,9 @@
 //! INCLUDE where the Dockerfile came from elsewhere: an archive, a repository, an address.
 
+use kiln_tests::project::archive;
 use kiln_tests::server::{self, Server};
 use kiln_tests::{Kiln, Project, Ran, has_tool};
 use std::fs;
-
-/// An archive of a project whose file includes another, which defines what is used.
-fn archive(files: &[(&str, &str)]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, content) in files {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        builder.append_data(&mut header, name, content.as_bytes()).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
 
 const MAIN: &str = "INCLUDE \"../lib/common.kiln\"\nFROM scratch\nUSE put(f)\n";
 const COMMON: &str = "INCLUDE \"more.kiln\"\nDEF put(name)\nCOPY $name /put\nUSE note($name)\nEND\n";

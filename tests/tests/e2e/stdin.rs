@@ -1,5 +1,6 @@
 //! Standard input as a context or as a Dockerfile.
 
+use kiln_tests::project::archive;
 use kiln_tests::{Kiln, Project, Ran};
 use std::io::Write as _;
 use std::process::Stdio;
@@ -12,18 +13,8 @@ fn fed(kiln: &Kiln, args: &[&str], input: &[u8]) -> Ran {
     Ran::from(child.wait_with_output().unwrap())
 }
 
-fn archive() -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, content) in
-        [("Dockerfile", "FROM scratch\nCOPY f /f\n"), ("f", "from the archive"), ("Other", "FROM scratch\nCOPY f /o\n")]
-    {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len() as u64);
-        header.set_mode(0o644);
-        builder.append_data(&mut header, name, content.as_bytes()).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
+const FILES: [(&str, &str); 3] =
+    [("Dockerfile", "FROM scratch\nCOPY f /f\n"), ("f", "from the archive"), ("Other", "FROM scratch\nCOPY f /o\n")];
 
 #[test]
 fn a_dockerfile_alone_or_an_archive_is_read_from_standard_input() {
@@ -32,9 +23,9 @@ fn a_dockerfile_alone_or_an_archive_is_read_from_standard_input() {
     let to = out.to_str().unwrap();
     let _ = fed(&kiln, &["build", "-", "-o", to], b"FROM scratch\nCOPY <<f /g\ntext\nf\n").ok();
     assert_eq!(std::fs::read_to_string(out.join("g")).unwrap(), "text\n");
-    let _ = fed(&kiln, &["build", "-", "-o", to], &archive()).ok();
+    let _ = fed(&kiln, &["build", "-", "-o", to], &archive(&FILES)).ok();
     assert_eq!(std::fs::read_to_string(out.join("f")).unwrap(), "from the archive");
-    let _ = fed(&kiln, &["build", "-f", "Other", "-", "-o", to], &archive()).ok();
+    let _ = fed(&kiln, &["build", "-f", "Other", "-", "-o", to], &archive(&FILES)).ok();
     assert!(out.join("o").exists());
 }
 

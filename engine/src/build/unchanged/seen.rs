@@ -70,8 +70,8 @@ pub(in super::super) fn replay(
     images.sort();
     // An image may stand on the host's files too.
     let bases = plan.graph.nodes().filter(|(_, step)| matches!(step.kind, StepKind::Base(_)));
-    let lowest = bases.filter_map(|(id, _)| steps.result(id)?.snapshot.layers().first().copied());
-    let host = lowest.into_iter().find(|layer| layer.is_host()).map(|layer| layer.id());
+    let mut done = bases.filter_map(|(id, _)| steps.result(id));
+    let host = done.find_map(|done| done.snapshot.from_top().find(|layer| layer.is_host()).map(|layer| layer.id()));
     let given = outcome.results.iter().map(|built| Given {
         name: built.name.clone(),
         image: built.image,
