@@ -3,35 +3,35 @@
 //! A step's result is a snapshot. A hit takes the recorded layer; a step that runs and makes the same
 //! layer again leaves everything behind it a hit, because a snapshot is named by its layers' trees.
 
+mod keep;
+mod look_up;
+mod workdir;
+
 use super::agents::Agents;
 use super::baseline::Baseline;
 use super::bases::Bases;
 use super::bind_mount::Laid;
 use super::book::{self, Book, Ending};
 use super::context::BuildContext;
-use super::copy_step::Made;
 use super::record::Begun;
-use super::traced::TracedHit;
 use super::why::{Reason, Root};
 use super::workshop::Failures;
 use super::{File, Stops, boxed, copy_step, declared, keys, run_step};
-use crate::api::{BuildError, Cancel, Exit, Request};
+use crate::api::{BuildError, Cancel, Request};
 use crate::digest::{KeyId, StepId};
 use crate::event::{Event, Sink, Stream};
-use crate::explain::diff::instruction_change;
-use crate::explain::secrecy::{SecretArguments, names_in, sets_secret};
-use crate::explain::{Change, Hit, Miss, Presence, Verdict, Why, files};
+use crate::explain::secrecy::SecretArguments;
+use crate::explain::{Hit, Miss, Verdict, Why};
 use crate::graph::NodeId;
 use crate::key::{self, Component, Key};
 use crate::plan::{Base, ContextId, Origin, Plan, SourceStep, Step, StepKind};
 use crate::schedule::{self, Work};
-use crate::snapshot::{LookupError, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::source::Fetcher;
 use crate::stack::Stacks;
 use crate::store::logs::LogBuffer;
-use crate::store::{ImageLayerRef, Layer, Record, Store, Used};
-use crate::tree::{Entry, Kind, Mtime, Tree, TreePath, disk::DirWriter};
-use kiln_dsl::mount::MountKind;
+use crate::store::{ImageLayerRef, Layer, Record, Store};
+use crate::tree::{Mtime, Tree};
 use kiln_dsl::platform::Platform;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -361,182 +361,6 @@ impl<'a> Steps<'a> {
         [by_text, by_place, anywhere]
     }
 
-    /// Looks a key up: the layer's result, or what running the step needs.
-    pub(super) fn look_up(
-        &self,
-        id: NodeId,
-        step: &Step,
-        key: Key,
-        input: Input,
-    ) -> Result<Option<Missed>, BuildError> {
-        let failed = |error| super::store_error(&self.request.store, error);
-        let mut gone = false;
-        if !self.no_cache(step)
-            && !declared::runs_always(step)
-            && let Some(record) = self.store.db().record(key.id()).map_err(failed)?
-        {
-            if let Some(layer) = self.store.layer(record.layer).map_err(failed)? {
-                self.store.db().mark_used(Used::Record(key.id())).map_err(failed)?;
-                let hit = match self.is_cut_off(id, step) {
-                    _ if declared::ignores_parent(step) => Hit::Declared,
-                    true => Hit::EarlyCutoff,
-                    false => Hit::Local,
-                };
-                if self.request.verify && matches!(input, Input::Run(_)) {
-                    let traced = self.store.db().derived_from(key.id()).map_err(failed)?;
-                    let verified = Verified { hit, record, traced, is_new: false };
-                    return Ok(Some(self.tried_again(step, key, input, verified)));
-                }
-                if self.request.strict
-                    && let (StepKind::Run(run), Input::Run(prepared)) = (&step.kind, &input)
-                {
-                    let trace = self.store.db().trace(key.id()).map_err(failed)?;
-                    self.check_coverage(step, run, prepared, trace.as_ref())?;
-                }
-                let ending = self.hit(step, hit, key, &record, &input);
-                self.succeed(id, step, self.done(step, layer, record.created_nanos)?, ending);
-                return Ok(None);
-            }
-            gone = true;
-        }
-        let ids = self.step_ids(step);
-        if !self.no_cache(step)
-            && let (StepKind::Run(run), Input::Run(prepared)) = (&step.kind, &input)
-        {
-            let below = self.parent_done(step);
-            let found = self.look_up_traced(step, run, &below.snapshot, &key)?;
-            if let Some(found) = found {
-                if self.request.verify {
-                    let TracedHit { from, record, .. } = found;
-                    let verified = Verified { hit: Hit::Traced, record, traced: Some(from), is_new: true };
-                    return Ok(Some(self.tried_again(step, key, input, verified)));
-                }
-                self.keep_traced(&key, ids, &found, &prepared.mounted).map_err(failed)?;
-                let TracedHit { record, layer, .. } = found;
-                let ending = self.hit(step, Hit::Traced, key, &record, &input);
-                self.succeed(id, step, below.with(layer, record.created_nanos), ending);
-                return Ok(None);
-            }
-        }
-        let reason = self.reason(step, &key, &ids, gone, &input).map_err(failed)?;
-        Ok(Some(Missed { key, ids, reason, input, verify: None }))
-    }
-
-    /// A hit as a step that runs, to see whether it makes the same.
-    fn tried_again(&self, step: &Step, key: Key, input: Input, verified: Verified) -> Missed {
-        let reason = Reason { words: "--verify".to_owned(), ..Reason::plain(Miss::Forced) };
-        Missed { key, ids: self.step_ids(step), reason, input, verify: Some(Box::new(verified)) }
-    }
-
-    /// Why a miss of this step fails the build, where it does. What has to be fetched first is no miss.
-    fn refused_miss(&self, step: &Step, missed: &Missed) -> Option<BuildError> {
-        let stages = self.request.fail_on_miss.as_ref()?;
-        let is_meant = stages.is_empty() || stages.contains(&step.stage);
-        if !is_meant || missed.verify.is_some() || matches!(step.kind, StepKind::Base(_) | StepKind::Source(_)) {
-            return None;
-        }
-        let shown = &self.plan.shown[step.shown];
-        Some(BuildError::Missed {
-            step: shown.name.clone(),
-            place: Some(self.file.place(shown.span)),
-            reason: missed.reason.words.clone(),
-        })
-    }
-
-    /// The failure of a step that failed under the same key before, which is not run again.
-    fn failed_before(&self, id: NodeId, step: &Step, missed: &Missed) -> Option<BuildError> {
-        if self.no_cache(step) || declared::runs_always(step) {
-            return None;
-        }
-        let exit = Exit::Code(self.failures?.code(missed.key.id())?);
-        let reason = format!("{exit}, not tried again: nothing in its key has changed since it failed");
-        let verdict = Verdict::Failed(Some(missed.reason.cause));
-        self.book.finish(step.shown, Ending { verdict, reason, ..Ending::of_miss(missed) });
-        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        if let Some(stops) = self.stops {
-            stops.end(step.shown);
-        }
-        let shown = &self.plan.shown[step.shown];
-        Some(BuildError::StepFailed { step: shown.name.clone(), place: Some(self.file.place(shown.span)), exit })
-    }
-
-    /// Remembers that a command failed, unless it may end otherwise with the same key.
-    fn remember_failure(&self, step: &Step, key: &Key, error: &BuildError) {
-        // What is no part of a key decides too: the content of caches, the values of secrets.
-        let has_more = matches!(&step.kind, StepKind::Run(run) if run.insecure || run.mounts.iter().any(|mount| {
-            matches!(mount.mount.kind, MountKind::Cache | MountKind::Secret | MountKind::Ssh)
-        }));
-        let is_fickle = has_more || self.fickle.lock().unwrap_or_else(PoisonError::into_inner).contains(&step.shown);
-        if let (Some(failures), BuildError::StepFailed { exit: Exit::Code(code), .. }) = (self.failures, error)
-            && !is_fickle
-        {
-            failures.add(key.id(), *code);
-        }
-    }
-
-    /// The ending of a step whose result is known.
-    fn hit(&self, step: &Step, hit: Hit, key: Key, record: &Record, input: &Input) -> Ending {
-        let made = record.made();
-        let mut why = Why { compared: Some(made.compared()), ..Why::default() };
-        self.name_changes(step, &key, record.layer, input, &mut why);
-        why.changes.extend(self.moved(step.shown));
-        Ending {
-            earlier: Some(made.seconds()),
-            layer: Some(record.layer),
-            key: Some(key),
-            why,
-            made: Some(made),
-            ..Ending::new(Verdict::Hit(hit))
-        }
-    }
-
-    /// The change of an instruction's place, if it moved since the last build.
-    fn moved(&self, shown: usize) -> Option<Change> {
-        let crate::explain::align::Origin::Moved(old) = self.baseline.alignment.origins[shown] else { return None };
-        let steps = &self.baseline.build.as_ref()?.steps;
-        let was = steps.get(old)?;
-        let is_with = |step: &&crate::explain::BuildStep| (&step.stage, &step.platform) == (&was.stage, &was.platform);
-        let old = steps[..old].iter().filter(is_with).count() + 1;
-        let is = &self.plan.shown[shown];
-        let is_with = |step: &&crate::plan::Shown| (&step.stage, &step.lane) == (&is.stage, &is.lane);
-        let new = self.plan.shown[..shown].iter().filter(is_with).count() + 1;
-        Some(Change::Moved { old, new })
-    }
-
-    /// What of an instruction that only changes the configuration is not what it was in the last build.
-    fn configuration_change(&self, shown: usize) -> Why {
-        let now = &self.plan.shown[shown];
-        let mut changes: Vec<Change> = self.moved(shown).into_iter().collect();
-        let label = || "the instruction".to_owned();
-        match self.baseline.old(shown) {
-            Some(old) if old.instruction != now.instruction => {
-                changes.push(instruction_change(&old.instruction, &now.instruction));
-            }
-            Some(_) if names_in(&now.instruction).any(|name| self.build_arg_change(name).is_some()) => {
-                changes.push(Change::Hidden { label: label(), how: Presence::Changed });
-            }
-            None if self.baseline.build.is_some() => changes.push(match sets_secret(&now.instruction) {
-                true => Change::Hidden { label: label(), how: Presence::Added },
-                false => Change::Text { label: label(), old: None, new: Some(now.instruction.clone()) },
-            }),
-            _ => {}
-        }
-        if let Some(declared) = now.instruction.strip_prefix("ARG ") {
-            for name in declared.split_ascii_whitespace().map(|word| word.split('=').next().unwrap_or(word)) {
-                changes.extend(
-                    self.build_arg_change(name).map(|how| Change::Hidden { label: format!("--build-arg {name}"), how }),
-                );
-            }
-        }
-        Why { changes, ..Why::default() }
-    }
-
-    /// What happened to a build argument since the last build.
-    fn build_arg_change(&self, name: &str) -> Option<Presence> {
-        let given = self.request.build_args.iter().find(|(other, _)| other == name);
-        self.baseline.build_arg(name, given.map(|(_, value)| value.as_str()))
-    }
-
     pub(super) fn parent_done(&self, step: &Step) -> Done {
         match &step.kind {
             StepKind::Merge(merge) => self.stacked(step, merge),
@@ -568,112 +392,6 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Keeps what an execution made, and says so.
-    pub(super) fn keep(
-        &self,
-        id: NodeId,
-        step: &Step,
-        mut missed: Missed,
-        mut made: Made,
-        started: Instant,
-    ) -> Result<(), BuildError> {
-        let failed = |error| super::store_error(&self.request.store, error);
-        if let Some(verified) = missed.verify.take() {
-            match verified.traced.filter(|_| made.tree.id() != verified.record.layer) {
-                None => return self.compare_again(id, step, (missed.key, missed.ids), &verified, &made.tree, started),
-                // What it made on other layers is not what belongs on these, so what it makes now counts.
-                Some(from) => {
-                    self.put_away(step, from).map_err(failed)?;
-                    missed.reason.words = "what it was seen to depend on is not all".to_owned();
-                    missed.reason.same_key = Some(verified.record.layer);
-                    if let Some(trace) = &mut made.trace {
-                        let reason = "another execution was skipped by what was seen, and made something else";
-                        trace.incomplete.get_or_insert_with(|| reason.to_owned());
-                    }
-                }
-            }
-        }
-        let layer = self.store.commit_layer(&made.tree, made.staged, &made.below).map_err(failed)?;
-        let Missed { key, ids: [by_text, by_place, anywhere], mut reason, .. } = missed;
-        let before = reason.same_key.or(reason.previous.map(|previous| previous.layer));
-        let created_nanos = match reason.previous {
-            // The layer that was there is the one that stays, and so is its time.
-            Some(previous) if previous.layer == layer.id() => previous.created_nanos,
-            _ => nanos_now(),
-        };
-        // A merge is more than its own layer: where its key is another one, so is what it stacks.
-        reason.why.same_output = before == Some(layer.id()) && !matches!(step.kind, StepKind::Merge(_));
-        if let Some(before) = before.filter(|before| *before != layer.id()) {
-            reason.why.unstable = reason.same_key.is_some();
-            if matches!(step.kind, StepKind::Run(_)) {
-                let old = self.store.tree(before).map_err(failed)?;
-                reason.why.output = old.map(|old| files::diff(&old, &made.tree));
-            }
-        }
-        let record = Record {
-            components: key.components().to_vec(),
-            layer: layer.id(),
-            build: self.begun.id,
-            name: self.plan.shown[step.shown].name.clone(),
-            created_nanos,
-            duration_ms: started.elapsed().as_millis() as u64,
-        };
-        self.store.db().put_record(by_text, key.id(), &record).map_err(failed)?;
-        self.store.db().remember(by_place, key.id()).map_err(failed)?;
-        self.store.db().remember(anywhere, key.id()).map_err(failed)?;
-        if let (StepKind::Run(run), Some(trace)) = (&step.kind, &made.trace) {
-            self.keep_trace(run, &key, trace).map_err(failed)?;
-        }
-        let done = self.done(step, layer, created_nanos)?;
-        let ending = Ending {
-            duration: started.elapsed().as_secs_f64(),
-            layer: Some(record.layer),
-            made: Some(record.made()),
-            ..reason_ending(Verdict::Miss(reason.cause), reason, Some(key))
-        };
-        self.succeed(id, step, done, ending);
-        Ok(())
-    }
-
-    /// Compares what a hit made when it ran again with its record, whose layer stays the one that counts.
-    fn compare_again(
-        &self,
-        id: NodeId,
-        step: &Step,
-        (key, ids): (Key, [StepId; 3]),
-        Verified { hit, record, traced, is_new }: &Verified,
-        made: &Tree,
-        started: Instant,
-    ) -> Result<(), BuildError> {
-        let failed = |error| super::store_error(&self.request.store, error);
-        let lost = || crate::store::StoreError::Damaged {
-            what: format!("layer {}", record.layer),
-            detail: "it is no longer there".to_owned(),
-        };
-        let layer = self.store.layer(record.layer).map_err(failed)?.ok_or_else(|| failed(lost()))?;
-        if let Some(from) = traced.filter(|_| *is_new) {
-            let found = TracedHit { from, record: record.clone(), layer: Arc::clone(&layer) };
-            // What the mounts show was kept for the execution that has just ended.
-            self.keep_traced(&key, ids, &found, &[]).map_err(failed)?;
-        }
-        let mut ending = self.hit(step, *hit, key, record, &Input::None);
-        ending.duration = started.elapsed().as_secs_f64();
-        ending.why.same_output = made.id() == record.layer;
-        ending.reason = format!("{}, verified", ending.reason);
-        if !ending.why.same_output {
-            ending.reason = match hit {
-                // It may be as deterministic as can be: its key leaves something out, then.
-                Hit::Declared => format!("{}, makes something else than its key says", hit.word()),
-                _ => format!("{}, not deterministic", hit.word()),
-            };
-            ending.why.unstable = true;
-            ending.why.output = self.store.tree(record.layer).map_err(failed)?.map(|old| files::diff(&old, made));
-        }
-        let done = self.parent_done(step).with(layer, record.created_nanos);
-        self.succeed(id, step, done, ending);
-        Ok(())
-    }
-
     /// The ending of a base whose layers are there.
     fn base_ending(&self, step: &Step, base: &Base, done: &Done, ran: bool, started: Instant) -> Ending {
         let key = Key::new("FROM", keys::base(base, &done.snapshot));
@@ -699,94 +417,6 @@ impl<'a> Steps<'a> {
         let layer = done.snapshot.stack().top();
         let duration = if ran { started.elapsed().as_secs_f64() } else { 0.0 };
         Ending { duration, layer, key: Some(key), why, ..ending }
-    }
-
-    fn settle_workdir(
-        &self,
-        id: NodeId,
-        step: &Step,
-        workdir: &crate::plan::WorkdirStep,
-    ) -> Result<Option<Missed>, BuildError> {
-        let snapshot = self.snapshot(step.parent);
-        let owner = self.owner(&snapshot, &workdir.user).map_err(|error| self.step_error(step, error))?;
-        let path = TreePath::new(&workdir.path);
-        let state = keys::destination_state(&snapshot, &path, true).map_err(|error| self.step_error(step, error))?;
-        self.look_up(id, step, self.key("WORKDIR", keys::workdir(workdir, owner, state)), Input::None)
-    }
-
-    /// The numbers that `user[:group]` means in a snapshot; an unknown name is root, as in BuildKit, but
-    /// an error where nothing can be known.
-    pub fn owner(&self, snapshot: &Snapshot, user: &str) -> Result<(u32, u32), LookupError> {
-        if user.is_empty() {
-            return Ok((0, 0));
-        }
-        let needs_no_file = |part: &str| part == "root" || part.bytes().all(|b| b.is_ascii_digit());
-        if snapshot.count() == 0 && !user.split(':').all(needs_no_file) {
-            return Err(LookupError::NoAccounts { name: user.to_owned() });
-        }
-        let (passwd, group) = run_step::account_files(snapshot)?;
-        Ok(run_step::owner_ids(user, passwd.as_deref(), group.as_deref()))
-    }
-
-    fn run_workdir(
-        &self,
-        id: NodeId,
-        step: &Step,
-        workdir: &crate::plan::WorkdirStep,
-        missed: Missed,
-        started: Instant,
-    ) -> Result<(), BuildError> {
-        let snapshot = self.snapshot(step.parent);
-        let fail = |error: LookupError| self.step_error(step, error);
-        let (uid, gid) = self.owner(&snapshot, &workdir.user).map_err(fail)?;
-        let real = snapshot.resolve(&TreePath::new(&workdir.path), true).map_err(fail)?;
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut makes = false;
-        for path in real.ancestors().into_iter().chain([real]).filter(|path| !path.is_root()) {
-            let kind = Kind::Dir { opaque: false };
-            entries.push(match snapshot.lookup(&path).map_err(fail)? {
-                Some(found) if found.file_type == crate::snapshot::Type::Dir => Entry {
-                    path,
-                    kind,
-                    mode: found.mode,
-                    uid: found.uid,
-                    gid: found.gid,
-                    xattrs: found.xattrs,
-                    mtime: found.mtime,
-                },
-                Some(_) => return Err(fail(LookupError::NotADirectory { path })),
-                None => {
-                    makes = true;
-                    Entry { path, kind, mode: 0o755, uid, gid, xattrs: Vec::new(), mtime: mtime_now() }
-                }
-            });
-        }
-        if !makes {
-            entries.clear();
-        }
-        self.keep_directories(id, step, missed, entries, started)
-    }
-
-    /// Keeps a layer of directories alone.
-    pub(super) fn keep_directories(
-        &self,
-        id: NodeId,
-        step: &Step,
-        missed: Missed,
-        entries: Vec<Entry>,
-        started: Instant,
-    ) -> Result<(), BuildError> {
-        let tree = Tree::new(entries);
-        let staged = self.store.stage().map_err(|error| super::store_error(&self.request.store, error))?;
-        let write = || -> Result<(), crate::tree::disk::Error> {
-            let mut writer = DirWriter::new(staged.path())?;
-            for entry in tree.entries() {
-                writer.mkdir(entry)?;
-            }
-            writer.finish()
-        };
-        write().map_err(|error| self.step_error(step, error))?;
-        self.keep(id, step, missed, Made::whole(tree, staged), started)
     }
 }
 
