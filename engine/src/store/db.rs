@@ -21,25 +21,22 @@
 //! transaction and syncs it, so that no step waits for the disk, and is read from the moment it is sent; a kill loses at most what was
 //! not yet committed, never what was.
 
-use super::pending::{Pending, Ticket};
+use super::pending::Pending;
+use super::writer::{self, Write, Writer};
 use super::{BlobRef, ImageRecord, IndexRecord, Record, StoreError};
 use crate::digest::{ImageKey, KeyId, LayerId, Sha256, SnapshotId, StepId};
 use crate::trace::{Trace, codec};
 use heed::types::Bytes;
-use heed::{Database, Env, EnvOpenOptions, RwTxn};
+use heed::{Database, Env, EnvOpenOptions};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 /// Address space for the database; the file grows only as it is used. Enough for millions of records.
 const MAP_SIZE_BYTES: usize = 64 << 30;
-
-/// How many records of one step are remembered.
-const RECORDS_PER_STEP: usize = 8;
 
 /// What the store knows of a layer besides its listing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -56,7 +53,7 @@ pub struct LayerMeta {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Table {
+pub(super) enum Table {
     Records,
     Steps,
     Layers,
@@ -125,34 +122,6 @@ impl Used {
 
 /// How exactly a last use is remembered: a busy record costs one write a day.
 const USE_SECONDS: i64 = 24 * 3600;
-
-enum Write {
-    Put(Table, Vec<u8>, Vec<u8>),
-    Delete(Table, Vec<u8>),
-    /// Puts a key at the head of a step's list.
-    Remember(StepId, KeyId),
-    /// Answers when everything before it is on disk.
-    Flush(mpsc::Sender<Result<(), heed::Error>>),
-}
-
-impl Write {
-    /// The place that it writes to.
-    fn place(&self) -> Option<(Table, &[u8])> {
-        match self {
-            Write::Put(table, key, _) | Write::Delete(table, key) => Some((*table, key)),
-            Write::Remember(step, _) => Some((Table::Steps, step.as_bytes())),
-            Write::Flush(_) => None,
-        }
-    }
-}
-
-/// A write with what is noted of it until it is committed.
-type Queued = (Write, Option<Ticket>);
-
-struct Writer {
-    queue: mpsc::Sender<Queued>,
-    thread: Option<JoinHandle<()>>,
-}
 
 /// An open database.
 pub struct Db {
@@ -242,24 +211,16 @@ impl Db {
             return Ok(());
         }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let writer = writer.get_or_insert_with(|| {
-            let (queue, jobs) = mpsc::channel();
-            let (env, tables, pending) = (self.env.clone(), self.tables.clone(), Arc::clone(&self.pending));
-            let serve = move || serve(&env, &tables, &jobs, &pending);
-            let thread = std::thread::Builder::new().name("kiln-db".to_owned()).spawn(serve);
-            Writer { queue, thread: thread.ok() }
-        });
+        let writer = writer
+            .get_or_insert_with(|| Writer::start(self.env.clone(), self.tables.clone(), Arc::clone(&self.pending)));
         // The lock is held, so writes are noted in the order in which they are queued.
         let value = match &write {
             Write::Put(_, _, value) => Some(value.clone()),
-            Write::Remember(step, key) => Some(remembered(&self.step_keys(*step)?, *key)?),
+            Write::Remember(step, key) => Some(writer::remembered(&self.step_keys(*step)?, *key)?),
             Write::Delete(..) | Write::Flush(_) => None,
         };
         let ticket = write.place().map(|(table, place)| self.pending.add(table as usize, place, value));
-        writer
-            .queue
-            .send((write, ticket))
-            .map_err(|_| StoreError::Damaged { what: "the database".to_owned(), detail: "its writer ended".to_owned() })
+        writer.send((write, ticket))
     }
 
     /// Waits until all writes so far are on disk.
@@ -271,16 +232,14 @@ impl Db {
         self.send(Write::Flush(answer))?;
         match done.recv() {
             Ok(result) => result.map_err(self.failed("write")),
-            Err(_) => {
-                Err(StoreError::Damaged { what: "the database".to_owned(), detail: "its writer ended".to_owned() })
-            }
+            Err(_) => Err(writer::ended()),
         }
     }
 
     /// The store's epoch: a number that grows, in one transaction with it, whenever a record or a layer goes or becomes
     /// another. Two look-ups of one key in one epoch find the same, if the first of them found something.
     pub fn epoch(&self) -> Result<u64, StoreError> {
-        Ok(self.get(Table::Epoch, EPOCH)?.unwrap_or_default())
+        Ok(self.get(Table::Epoch, writer::EPOCH)?.unwrap_or_default())
     }
 
     /// The record under a key.
@@ -569,111 +528,11 @@ impl Db {
     }
 }
 
-/// The one key of its table.
-const EPOCH: &[u8] = b"epoch";
-
-/// Whether hits rely on a table: what was found in it once must be found again.
-fn is_relied_on(table: Table) -> bool {
-    matches!(table, Table::Records | Table::Layers)
-}
-
-/// Whether a hit finds the same by either value. When a layer was made is nothing that it finds: two builds that make one
-/// layer at once each say so.
-fn vouches_for_the_same(table: Table, old: &[u8], new: &[u8]) -> bool {
-    let dirs = |bytes| postcard::from_bytes::<LayerMeta>(bytes).map(|meta| meta.dirs).ok();
-    match table {
-        Table::Layers => dirs(old).is_some() && dirs(old) == dirs(new),
-        Table::Records => old == new,
-        _ => true,
-    }
-}
-
 /// What stands before the key in the trace of a record that follows from another.
 const DERIVED: &[u8; 8] = b"kilndrv1";
 
 fn derived(value: &[u8]) -> Option<KeyId> {
     Some(KeyId::from_bytes(value.strip_prefix(DERIVED)?.try_into().ok()?))
-}
-
-impl Drop for Db {
-    fn drop(&mut self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Writer { queue, thread }) = writer {
-            drop(queue);
-            if let Some(thread) = thread {
-                let _ = thread.join();
-            }
-        }
-    }
-}
-
-/// Commits what comes in, all that has gathered at once, until the queue is closed.
-fn serve(env: &Env, tables: &[Database<Bytes, Bytes>], jobs: &mpsc::Receiver<Queued>, pending: &Pending) {
-    // An error stays: a later flush must not claim that an earlier write is on disk.
-    let mut failure: Option<heed::Error> = None;
-    while let Ok(first) = jobs.recv() {
-        let mut waiting = Vec::new();
-        let mut batch = vec![first];
-        batch.extend(jobs.try_iter());
-        let result = env.write_txn().and_then(|mut txn| {
-            let mut is_other = false;
-            for (write, _) in &batch {
-                match write {
-                    Write::Flush(answer) => waiting.push(answer.clone()),
-                    write => is_other |= apply(&mut txn, tables, write)?,
-                }
-            }
-            if is_other {
-                let table = tables[Table::Epoch as usize];
-                let old: u64 =
-                    table.get(&txn, EPOCH)?.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default();
-                let bytes = postcard::to_stdvec(&(old + 1)).map_err(|error| heed::Error::Encoding(error.into()))?;
-                table.put(&mut txn, EPOCH, &bytes)?;
-            }
-            txn.commit()
-        });
-        for (write, ticket) in &batch {
-            if let (Some((table, key)), Some(ticket)) = (write.place(), ticket) {
-                pending.done(table as usize, key, *ticket);
-            }
-        }
-        if let Err(error) = result {
-            failure.get_or_insert(error);
-        }
-        for answer in waiting {
-            let _ = answer.send(failure.take().map_or(Ok(()), Err));
-        }
-    }
-}
-
-/// A step's keys with this one as the newest, as they are kept.
-fn remembered(old: &[KeyId], key: KeyId) -> Result<Vec<u8>, StoreError> {
-    let others = old.iter().copied().filter(|other| *other != key).take(RECORDS_PER_STEP - 1);
-    let keys: Vec<KeyId> = std::iter::once(key).chain(others).collect();
-    postcard::to_stdvec(&keys)
-        .map_err(|error| StoreError::Damaged { what: "a value for Steps".to_owned(), detail: error.to_string() })
-}
-
-/// Writes; says whether something that hits rely on went or became another.
-fn apply(txn: &mut RwTxn<'_>, tables: &[Database<Bytes, Bytes>], write: &Write) -> Result<bool, heed::Error> {
-    match write {
-        Write::Put(table, key, value) => {
-            let place = tables[*table as usize];
-            let is_other = place.get(txn, key)?.is_some_and(|old| !vouches_for_the_same(*table, old, value));
-            place.put(txn, key, value)?;
-            Ok(is_other)
-        }
-        Write::Delete(table, key) => Ok(tables[*table as usize].delete(txn, key)? && is_relied_on(*table)),
-        Write::Remember(step, key) => {
-            let table = tables[Table::Steps as usize];
-            let old: Vec<KeyId> =
-                table.get(txn, step.as_bytes())?.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default();
-            let bytes = remembered(&old, *key).map_err(|error| heed::Error::Encoding(error.into()))?;
-            table.put(txn, step.as_bytes(), &bytes)?;
-            Ok(false)
-        }
-        Write::Flush(_) => Ok(false),
-    }
 }
 
 #[cfg(test)]

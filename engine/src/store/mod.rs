@@ -36,6 +36,7 @@ mod recent;
 pub mod record;
 pub mod session;
 mod stacks;
+mod writer;
 
 pub use adopt::{AdoptError, Adopted, Below};
 pub use db::Used;
