@@ -278,6 +278,8 @@ impl Db {
 
     /// Forgets the path set of an execution, which was found to lie, and every record that was made of its record.
     pub fn quarantine(&self, key: KeyId) -> Result<(), StoreError> {
+        // What follows from it may have been sent a moment ago, and is searched for in the table.
+        self.flush()?;
         let read = self.env.read_txn().map_err(self.failed("read"))?;
         let mut gone = Vec::new();
         for item in self.tables[Table::Traces as usize].iter(&read).map_err(self.failed("read"))? {
@@ -576,6 +578,33 @@ mod tests {
         db.flush().unwrap();
         assert_eq!(db.pending.get(Table::Names as usize, b"a"), None);
         assert_eq!(read(), expected);
+    }
+
+    #[test]
+    fn what_followed_a_moment_ago_from_a_trace_that_lied_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let (step, [lied, derived]) =
+            (StepId::from_bytes([1; 32]), [1, 2].map(|number| KeyId::from_bytes([number; 32])));
+        let record = Record {
+            components: Vec::new(),
+            layer: LayerId::from_bytes([1; 32]),
+            build: crate::explain::BuildId::from_bytes([1; 6]),
+            name: String::new(),
+            created_nanos: 1,
+            duration_ms: 1,
+        };
+        // While this transaction is open nothing is committed.
+        let held = db.env.write_txn().unwrap();
+        db.put_record(step, derived, &record).unwrap();
+        db.put_derived(derived, lied).unwrap();
+        std::thread::scope(|scope| {
+            let away = scope.spawn(|| db.quarantine(lied));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            drop(held);
+            away.join().unwrap().unwrap();
+        });
+        assert_eq!(db.record(derived).unwrap(), None);
     }
 
     #[test]
